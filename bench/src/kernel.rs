@@ -1,0 +1,105 @@
+//! What the kernel knows: CPU time, memory, cores, limits.
+
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// CPU time used so far by all threads of a process, user and system together, in the scheduler's own nanoseconds.
+///
+/// The kernel brings the figure up to date when a thread is switched out and at each timer tick: of a process that runs it is
+/// up to a tick old, of one that sleeps it is exact. Threads that have ended are not in it.
+pub fn cpu_time(process: u32) -> io::Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let path = thread?.path().join("schedstat");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            // A thread that ended since the folder was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        nanoseconds += text
+            .split_whitespace()
+            .next()
+            .and_then(|field| field.parse::<u64>().ok())
+            .ok_or_else(|| {
+                io::Error::other(format!("{}: not understood: {text}", path.display()))
+            })?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// [`cpu_time`] once it stands still, which it does as soon as the process sleeps; after a tenth of a second as it is then.
+pub fn settled_cpu_time(process: u32) -> io::Result<Duration> {
+    let deadline = Instant::now() + Duration::from_millis(100);
+    let mut last = cpu_time(process)?;
+    loop {
+        thread::sleep(Duration::from_millis(2));
+        let now = cpu_time(process)?;
+        if now == last || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
+
+/// Bytes of memory a process has in use (its resident set), counted page by page: the cheaper figure in `/proc/PID/status` is
+/// allowed to be off by some hundred kilobytes.
+pub fn resident(process: u32) -> io::Result<u64> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    fs::read_to_string(&path)?
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("Rss:")?
+                .strip_suffix("kB")?
+                .trim()
+                .parse()
+                .ok()
+        })
+        .map(|kilobytes: u64| kilobytes * 1024)
+        .ok_or_else(|| io::Error::other(format!("{path}: no resident set size")))
+}
+
+/// Keeps the calling thread, and what it starts from now on, on one core.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(io::Error::other(format!("no core {cpu}")));
+    }
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus)
+        .map_err(|error| io::Error::other(format!("core {cpu} cannot be had: {error}")))
+}
+
+/// Lets the process open as many files as it may without asking anyone.
+pub fn raise_file_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+/// One line about this machine, to stand above a table.
+pub fn machine() -> String {
+    let model = fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        })
+        .unwrap_or_else(|| "unknown CPU".to_owned());
+    let cores = thread::available_parallelism().map_or(0, |cores| cores.get());
+    let system = rustix::system::uname();
+    format!(
+        "{} {} {}, {model}, {cores} cores",
+        system.sysname().to_string_lossy(),
+        system.release().to_string_lossy(),
+        system.machine().to_string_lossy(),
+    )
+}

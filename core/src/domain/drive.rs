@@ -1,0 +1,262 @@
+//! The loop of a domain.
+//!
+//! Between any two polls, in this order: nodes from other threads and cancellations ([`Domain::attend`]), then, when it is time, the
+//! event source, then the next runnable task. Cancellations and ends therefore pass ordinary tasks, and runnable tasks pass nobody.
+//!
+//! A domain sleeps only when it has nothing runnable, in its event source, and says so in its mailbox first.
+//!
+//! When a rule is broken or an event source fails, the run aborts: no task is polled any more, domain 0 cancels the main task, and the
+//! cancellation takes its ordinary way down the tree and across domains. So one path ends tasks, in order, in every case.
+
+#![allow(unsafe_code)] // Lends the event source's clock and interrupt out as pointers, for the time of the loop.
+
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::NonNull;
+
+use super::{Domain, identity};
+use crate::error::EventsError;
+use crate::id::{DomainId, PointId};
+use crate::outcome::catch;
+use crate::platform::{Events, Interrupt, Signals, Wait};
+use crate::task::{TaskRef, abort};
+use crate::time::Instant;
+use crate::violation::ReportPlace;
+
+/// How many given-up points are told to `select` at a time.
+const TOLD_AT_ONCE: usize = 32;
+
+/// Ends the process if something unwinds through the loop: the tasks would be left pointing at a domain that is gone.
+struct Unwinding;
+
+impl Drop for Unwinding {
+    fn drop(&mut self) {
+        abort("a panic that nothing caught reached the loop of a domain");
+    }
+}
+
+/// Runs a domain until its part of the run is over.
+///
+/// On domain 0, `root` is the main task. `events` is none where the source could not be made: `fail` was called with the reason before.
+pub(crate) fn drive<E: Events>(
+    domain: &Domain,
+    events: Option<(E, E::Interrupt)>,
+    root: Option<TaskRef>,
+    fail: &dyn Fn(DomainId, EventsError<E::Error>),
+) {
+    let unwinding = Unwinding;
+    let (events, interrupter) = events.unzip();
+    let events = events.map(|events| Source { events: UnsafeCell::new(events), selecting: Cell::new(false) });
+    let clock = || events.as_ref().and_then(Source::now);
+    let clock: super::Clock<'_> = &clock;
+    // SAFETY: only the lifetime is forgotten; the clock is taken back below, before `events` goes.
+    let erased = unsafe {
+        core::mem::transmute::<NonNull<dyn Fn() -> Option<Instant> + '_>, NonNull<dyn Fn() -> Option<Instant>>>(NonNull::from(clock))
+    };
+    domain.clock.set(Some(erased));
+
+    if let Some(interrupter) = &interrupter {
+        let interrupt: &(dyn Interrupt + 'static) = interrupter;
+        // SAFETY: this is the domain, which has not slept; `interrupter` lives until after `close`.
+        unsafe { domain.mailbox().install(NonNull::from(interrupt)) };
+    }
+
+    identity::enter(domain, || {
+        Loop { domain, source: events.as_ref(), broken: Cell::new(events.is_none()), root, begun: Cell::new(false), fail }.run();
+        // What is left belongs to those who leaked it. Unlinked, it is inert.
+        while let Some(waker) = domain.timers.clear() {
+            domain.foreign(ReportPlace::Waker, || drop(waker));
+        }
+        while let Some(waker) = domain.points.clear() {
+            domain.foreign(ReportPlace::Waker, || drop(waker));
+        }
+    });
+    domain.mailbox().close();
+    domain.clock.set(None);
+    core::mem::forget(unwinding);
+    if let Err(panic) = catch(|| drop((interrupter, events))) {
+        fail(domain.id, EventsError::Panicked(panic));
+    }
+}
+
+struct Source<E> {
+    events: UnsafeCell<E>,
+    selecting: Cell<bool>,
+}
+
+impl<E: Events> Source<E> {
+    /// The time; none while `select` is under way, as that has the source for itself.
+    fn now(&self) -> Option<Instant> {
+        if self.selecting.get() {
+            return None;
+        }
+        // SAFETY: *Exclusive*: `select` alone makes a unique reference, and says so in `selecting`.
+        Some(unsafe { &*self.events.get() }.now())
+    }
+
+    fn select(&self, wait: Wait, given_up: &[PointId], signals: &mut Signals<'_>) -> Result<(), EventsError<E::Error>> {
+        if self.selecting.replace(true) {
+            abort("`select` was entered inside `select`");
+        }
+        // SAFETY: *Exclusive*: `selecting` was not set, so there is no other reference.
+        let result = catch(|| unsafe { &mut *self.events.get() }.select(wait, given_up, signals));
+        self.selecting.set(false);
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(EventsError::Failed(error)),
+            Err(panic) => Err(EventsError::Panicked(panic)),
+        }
+    }
+}
+
+struct Loop<'a, E: Events> {
+    domain: &'a Domain,
+    source: Option<&'a Source<E>>,
+    /// The event source failed, or there is none: what remains is to end in order, without it.
+    broken: Cell<bool>,
+    root: Option<TaskRef>,
+    /// The main task was made runnable: all domains have started.
+    begun: Cell<bool>,
+    fail: &'a dyn Fn(DomainId, EventsError<E::Error>),
+}
+
+impl<E: Events> Loop<'_, E> {
+    fn run(&self) {
+        let domain = self.domain;
+        loop {
+            domain.attend();
+            if self.is_over() {
+                return;
+            }
+            let aborting = domain.run().is_aborting();
+            if let Some(root) = self.root
+                && !self.begun.get()
+                && domain.run().all_started()
+            {
+                self.begun.set(true);
+                // SAFETY: the main task was made for this domain.
+                unsafe { domain.adopt_root(root) };
+            }
+            if let Some(root) = self.root
+                && aborting
+                && self.begun.get()
+                && !domain.root_ended.get()
+            {
+                domain.cancel_root(root);
+                domain.attend();
+            }
+            if domain.has_runnable() {
+                if self.is_time_to_look() {
+                    self.select(Wait::No);
+                    continue;
+                }
+                domain.poll_next(!aborting);
+            } else if !self.is_over() {
+                self.sleep();
+            }
+        }
+    }
+
+    /// Whether this domain's part of the run is over: the main task has ended, and nothing here leads to a task any more.
+    fn is_over(&self) -> bool {
+        let ended = match self.root {
+            Some(_) => self.domain.root_ended.get(),
+            None => self.domain.run().is_stopped(),
+        };
+        ended && self.domain.is_empty()
+    }
+
+    /// R35: at the first boundary after `quanta` effects or polls, where somebody waits for the event source.
+    fn is_time_to_look(&self) -> bool {
+        let domain = self.domain;
+        if domain.since_select.get() < domain.quanta {
+            return false;
+        }
+        let nobody_waits = !domain.points.any() && domain.timers.is_empty();
+        if self.broken.get() || nobody_waits {
+            domain.since_select.set(0);
+            return false;
+        }
+        true
+    }
+
+    /// Waits for an event, a timer, or another thread. Nothing is runnable.
+    fn sleep(&self) {
+        let domain = self.domain;
+        // Where the main task has ended, only a push under way on another thread is waited for.
+        if self.broken.get() || (!E::SUSPENDS && domain.root_ended.get()) {
+            return rest();
+        }
+        if domain.points.any_given_up() {
+            // Told before it sleeps, since the source may be slow to be asked again.
+            return self.select(Wait::No);
+        }
+        if !domain.mailbox().sleep() {
+            return;
+        }
+        // Whoever sets one of these rings afterwards: seen here, or the bell ends the sleep.
+        let run = domain.run();
+        let flagged = match self.root {
+            Some(_) => (!self.begun.get() && run.all_started()) || (run.is_aborting() && !self.is_aborted()),
+            None => run.is_stopped(),
+        };
+        let wait = match domain.timers.earliest() {
+            _ if flagged => Wait::No,
+            Some(Instant::MAX) | None => Wait::Forever,
+            Some(deadline) => Wait::Until(deadline),
+        };
+        self.select(wait);
+    }
+
+    /// Whether the main task was told that the run aborts.
+    fn is_aborted(&self) -> bool {
+        // SAFETY: `run` holds the main task; this is its domain.
+        self.root.is_some_and(|root| unsafe { root.as_ref() }.state.is_cancelled() || self.domain.root_ended.get())
+    }
+
+    /// Asks the event source, then wakes those whose event or time has come.
+    fn select(&self, wait: Wait) {
+        let domain = self.domain;
+        let Some(source) = self.source else { return rest() };
+        domain.since_select.set(0);
+        let mut given_up = [PointId { index: 0, generation: 0 }; TOLD_AT_ONCE];
+        let mut wait = Some(wait);
+        while let Some(this_wait) = wait {
+            let told = domain.points.given_up(&mut given_up);
+            let more = domain.points.any_given_up();
+            if !more {
+                wait = None;
+            }
+            let this_wait = if more { Wait::No } else { this_wait };
+            let asked = domain.as_task(None, || source.select(this_wait, &given_up[..told], &mut Signals::new(&domain.points)));
+            if let Err(error) = asked {
+                self.broken.set(true);
+                (self.fail)(domain.id, error);
+                domain.run().abort();
+                break;
+            }
+        }
+        // Nobody need ring any more.
+        domain.attend_to_arrivals();
+        while let Some(waker) = domain.points.next_resumed() {
+            if let Some(waker) = waker {
+                domain.foreign(ReportPlace::Waker, || waker.wake());
+            }
+        }
+        if !domain.timers.is_empty() {
+            let now = domain.now();
+            while let Some(waker) = domain.timers.pop_expired(now) {
+                if let Some(waker) = waker {
+                    domain.foreign(ReportPlace::Waker, || waker.wake());
+                }
+            }
+        }
+    }
+}
+
+/// Waits a moment where no event source can: while a run whose source failed is being ended.
+fn rest() {
+    #[cfg(feature = "std")]
+    std::thread::sleep(std::time::Duration::from_millis(1));
+    #[cfg(not(feature = "std"))]
+    core::hint::spin_loop();
+}

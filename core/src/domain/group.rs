@@ -1,0 +1,290 @@
+//! Children kept apart from a task's other children: those of an `Orphans`, and those made in a scope.
+//!
+//! A group is one of its owner's belongings, and its children name it as their parent. Its handle (the `Orphans`, the scope) may go
+//! before the children do; the group stays until the last of both is gone, so that dropping a handle walks over nobody.
+//!
+//! A promise taken out of an `Orphans` is still one of the group's: its task may be ending on another domain, which reads who its parent is.
+//!
+//! The list of children has the ended ones in front, in the order of their ends, then those that still run: `care` looks at the first.
+//!
+//! Invariant *Grouped*: a group is valid while its handle exists or it has children. It is linked in its owner's belongings while
+//! it has an owner that has not ended.
+
+#![allow(unsafe_code)] // Groups are shared by raw pointer between their handle, their children and their owner, all on one domain.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::panic::Location;
+use core::ptr::NonNull;
+use core::task::Waker;
+
+use super::family::uncared;
+use super::{Domain, Epoch};
+use crate::container::list::List;
+use crate::id::TaskId;
+use crate::task::{Belonging, BelongingKind, Siblings, TaskRef, parent};
+use crate::violation::ViolationKind;
+
+#[repr(C)]
+pub(crate) struct Group {
+    /// First, so that the owner's belongings lead here.
+    belonging: Belonging,
+    owner: TaskRef,
+    pub(crate) owner_id: TaskId,
+    pub(crate) epoch: Epoch,
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) children: List<Siblings>,
+    /// Children whose promise was taken out: no longer kept aside, and still children of the owner.
+    pub(crate) taken: List<Siblings>,
+    /// The first child that has not ended.
+    pub(crate) running: Cell<Option<TaskRef>>,
+    pub(crate) len: Cell<usize>,
+    /// The `Orphans` or scope still exists.
+    handled: Cell<bool>,
+    /// Who waits is being woken: the group stays meanwhile.
+    waking: Cell<bool>,
+    /// The owner has ended.
+    pub(crate) inert: Cell<bool>,
+    /// Whom to wake when a child ends, each under the number it was given.
+    waiting: RefCell<Vec<(u64, Waker)>>,
+    waited: Cell<u64>,
+}
+
+impl Group {
+    /// A group of this task's, linked in its belongings, with a handle.
+    pub(crate) fn new(domain: &Domain, owner: TaskRef, place: &'static Location<'static>) -> NonNull<Group> {
+        // SAFETY: the owner is the current task.
+        let header = unsafe { owner.as_ref() };
+        let group = NonNull::from(Box::leak(Box::new(Group {
+            belonging: Belonging::new(BelongingKind::Group),
+            owner,
+            owner_id: header.id,
+            epoch: domain.epoch(),
+            place,
+            children: List::new(),
+            taken: List::new(),
+            running: Cell::new(None),
+            len: Cell::new(0),
+            handled: Cell::new(true),
+            waking: Cell::new(false),
+            inert: Cell::new(false),
+            waiting: RefCell::new(Vec::new()),
+            waited: Cell::new(0),
+        })));
+        // SAFETY: *Grouped*: it is unlinked before it is freed. *Home*: the owner is the current task.
+        unsafe { header.belongings.push_front(group.cast()) };
+        group
+    }
+
+    /// The owner, while it has not ended.
+    pub(crate) fn owner(&self) -> TaskRef {
+        debug_assert!(!self.inert.get(), "a group without an owner has no children");
+        self.owner
+    }
+
+    pub(crate) fn is_childless(&self) -> bool {
+        self.children.is_empty() && self.taken.is_empty()
+    }
+
+    /// Whether the `Orphans` or scope still exists.
+    pub(crate) fn is_handled(&self) -> bool {
+        self.handled.get()
+    }
+
+    /// The first child kept aside that has ended, else one that runs.
+    pub(crate) fn first(&self) -> First {
+        match self.children.front() {
+            None => First::Empty,
+            // SAFETY: *Linked*, on this domain.
+            Some(child) if unsafe { child.as_ref() }.parent_flags.has(parent::DELIVERED) => First::Ended(child),
+            Some(child) => First::Running(child),
+        }
+    }
+
+    /// Takes a child out of those kept aside: it has a promise from now on.
+    ///
+    /// # Safety
+    /// It is one of `children`.
+    pub(crate) unsafe fn give_out(&self, child: TaskRef) {
+        // SAFETY: *Linked*, promised by the caller.
+        unsafe {
+            self.remove(child);
+            self.taken.push_back(child);
+            child.as_ref().parent_flags.set(parent::TAKEN | parent::HELD);
+            child.as_ref().retain();
+        }
+    }
+
+    /// Unlinks a child.
+    ///
+    /// # Safety
+    /// It is one of `children` or of `taken`, as its flags say.
+    pub(crate) unsafe fn remove(&self, child: TaskRef) {
+        // SAFETY: *Linked*, promised by the caller.
+        unsafe {
+            if child.as_ref().parent_flags.has(parent::TAKEN) {
+                return self.taken.remove(child);
+            }
+            if self.running.get() == Some(child) {
+                self.running.set(self.children.after(child));
+            }
+            self.children.remove(child);
+            self.len.set(self.len.get() - 1);
+        }
+    }
+
+    /// A child that must not be left behind by a normal end.
+    ///
+    /// # Safety
+    /// On the owner's domain.
+    pub(crate) unsafe fn uncared(&self) -> Option<ViolationKind> {
+        // SAFETY: promised by the caller.
+        unsafe { uncared(&self.children).or_else(|| uncared(&self.taken)) }
+    }
+
+    /// A number under which to wait.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.waited.set(self.waited.get() + 1);
+        self.waited.get()
+    }
+
+    /// Keeps a waker to wake when a child ends, in place of the one of the same ticket.
+    pub(crate) fn wait(&self, ticket: u64, waker: &Waker) {
+        // Cloned and dropped outside the borrow: both are foreign code.
+        let waker = waker.clone();
+        let mut waiting = self.waiting.borrow_mut();
+        let old = match waiting.iter_mut().find(|(number, _)| *number == ticket) {
+            Some((_, old)) => Some(core::mem::replace(old, waker)),
+            None => {
+                waiting.push((ticket, waker));
+                None
+            }
+        };
+        drop(waiting);
+        drop(old);
+    }
+
+    /// Forgets the waker of this ticket.
+    pub(crate) fn unwait(&self, ticket: u64) {
+        let mut waiting = self.waiting.borrow_mut();
+        let index = waiting.iter().position(|(number, _)| *number == ticket);
+        let gone = index.map(|index| waiting.swap_remove(index));
+        drop(waiting);
+        drop(gone);
+    }
+}
+
+/// What [`Group::first`] finds.
+pub(crate) enum First {
+    Ended(TaskRef),
+    Running(TaskRef),
+    Empty,
+}
+
+/// Wakes all who wait for a child to end.
+///
+/// # Safety
+/// *Grouped*: the group is valid; it may be gone afterwards.
+pub(crate) unsafe fn wake_waiting(group: NonNull<Group>, wake: impl Fn(Waker)) {
+    // SAFETY: *Grouped*, promised by the caller; `waking` keeps it while foreign code runs.
+    unsafe {
+        let this = group.as_ref();
+        let mut woken = core::mem::take(&mut *this.waiting.borrow_mut());
+        if woken.is_empty() {
+            *this.waiting.borrow_mut() = woken;
+            return;
+        }
+        this.waking.set(true);
+        for (_, waker) in woken.drain(..) {
+            wake(waker);
+        }
+        // Gives the memory back, so that waiting allocates nothing in steady state.
+        let mut waiting = this.waiting.borrow_mut();
+        if waiting.capacity() == 0 {
+            *waiting = woken;
+        }
+        drop(waiting);
+        this.waking.set(false);
+        free_if_done(group);
+    }
+}
+
+/// The handle is gone. The group stays for its children.
+///
+/// # Safety
+/// *Grouped*: the caller had the handle.
+pub(crate) unsafe fn unhandle(group: NonNull<Group>) {
+    // SAFETY: *Grouped*, promised by the caller.
+    unsafe {
+        group.as_ref().handled.set(false);
+        free_if_done(group);
+    }
+}
+
+/// The owner ends, or an ended child has left: frees the group if nobody needs it.
+///
+/// # Safety
+/// *Grouped*: the group is valid, and the caller uses it no more unless it has the handle or knows of a child.
+pub(crate) unsafe fn free_if_done(group: NonNull<Group>) {
+    // SAFETY: *Grouped*: with neither handle nor children, nobody leads here but the owner's belongings.
+    unsafe {
+        let this = group.as_ref();
+        if this.handled.get() || this.waking.get() || !this.is_childless() {
+            return;
+        }
+        if !this.inert.get() {
+            this.owner.as_ref().belongings.remove(group.cast());
+        }
+        drop(Box::from_raw(group.as_ptr()));
+    }
+}
+
+/// Where the children made at the moment belong: a scope being polled, or an `Orphans` whose child is being made. Its group is made with
+/// its first child, so that a scope without children (most timeouts) costs no allocation.
+///
+/// Invariant *Frame*: a domain's `scope` leads to a frame further up its thread's stack, or in a future being polled there.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    group: Cell<Option<NonNull<Group>>>,
+    place: &'static Location<'static>,
+}
+
+impl Frame {
+    pub(crate) const fn new(place: &'static Location<'static>, group: Option<NonNull<Group>>) -> Self {
+        Frame { group: Cell::new(group), place }
+    }
+
+    /// The group, if it was needed.
+    pub(crate) fn made(&self) -> Option<NonNull<Group>> {
+        self.group.get()
+    }
+
+    /// The group, made for this owner if need be.
+    pub(crate) fn group(&self, domain: &Domain, owner: TaskRef) -> NonNull<Group> {
+        self.group.get().unwrap_or_else(|| {
+            let group = Group::new(domain, owner, self.place);
+            self.group.set(Some(group));
+            group
+        })
+    }
+
+    /// Forgets the group.
+    pub(crate) fn take(&self) -> Option<NonNull<Group>> {
+        self.group.take()
+    }
+}
+
+impl Domain {
+    /// Calls `f`; the children made in it belong to the frame's group.
+    pub(crate) fn in_frame<R>(&self, frame: &Frame, f: impl FnOnce() -> R) -> R {
+        struct Restore<'a>(&'a Domain, Option<NonNull<Frame>>);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.0.scope.set(self.1);
+            }
+        }
+        let _restore = Restore(self, self.scope.replace(Some(NonNull::from(frame))));
+        f()
+    }
+}

@@ -1,0 +1,286 @@
+//! A domain: one thread of execution with its own tasks, timers and suspension points.
+//!
+//! A [`Domain`] lives on the stack of the thread that runs it, from the start of a run to its end, and everything in it is a cell that
+//! only this thread touches. What other threads may touch is its mailbox, which lies in the run's table.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | [`identity`] | which domain is this thread's, with and without `std` |
+//! | [`shared`] | what the domains of a run have in common |
+//! | [`family`] | births, cancellations, ends: the tree of tasks |
+//! | [`group`] | children kept aside: `Orphans`, scopes |
+//! | [`drive`] | the loop |
+//! | [`points`] | suspension points |
+//!
+//! Foreign code (wakers, destructors, finalisers, closures) may call back into the runtime. It is therefore only run where no borrow of
+//! anything in the domain is held; a cell's content is moved out first.
+
+#![allow(unsafe_code)] // Follows the pointers to tasks, mailboxes and the clock, under the invariants of `task` and *Run* (see `shared`).
+
+pub(crate) mod drive;
+pub(crate) mod family;
+#[cfg(feature = "alloc")]
+pub(crate) mod group;
+pub(crate) mod identity;
+pub(crate) mod points;
+pub(crate) mod shared;
+
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+use self::points::Points;
+use self::shared::Run;
+use crate::container::fifo::Fifo;
+use crate::container::mailbox::Mailbox;
+use crate::container::timer_queue::TimerQueue;
+use crate::id::{DomainId, TaskId};
+use crate::outcome::{Panic, catch, discard};
+#[cfg(feature = "alloc")]
+use crate::random::Random;
+use crate::task::{Header, InboxChain, RunChain, TaskRef, home};
+use crate::time::Instant;
+use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
+
+#[cfg(feature = "alloc")]
+use self::group::Frame;
+
+/// Tells one domain of one run from all others of the process, those of earlier runs included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Epoch(usize);
+
+impl Epoch {
+    fn next() -> Epoch {
+        // Not modelled: nothing is published by it.
+        static EPOCHS: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+        Epoch(EPOCHS.fetch_add(1, core::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+/// Asks the event source for the time.
+pub(crate) type Clock<'a> = &'a dyn Fn() -> Option<Instant>;
+
+/// See the [module](self).
+pub(crate) struct Domain {
+    pub(crate) id: DomainId,
+    epoch: Epoch,
+    /// What the domains have in common; it outlives every domain (*Run*).
+    run: NonNull<Run>,
+    /// The task being polled or whose future is being dropped.
+    current: Cell<Option<TaskRef>>,
+    /// The scope being polled, whose children new ones are.
+    #[cfg(feature = "alloc")]
+    pub(crate) scope: Cell<Option<NonNull<Frame>>>,
+    /// Tasks to poll.
+    runnable: Fifo<RunChain>,
+    /// Nodes to look at before any task is polled: taken from the mailbox, or cancelled here.
+    attending: Fifo<InboxChain>,
+    /// Tasks that have ended and whose node is still to be taken from the mailbox.
+    limbo: Cell<usize>,
+    /// The main task has ended. On domain 0 only.
+    pub(crate) root_ended: Cell<bool>,
+    born: Cell<u64>,
+    /// What the current poll may still do.
+    budget: Cell<u32>,
+    /// Effects and polls since the event source was last asked.
+    since_select: Cell<u32>,
+    quanta: u32,
+    pub(crate) timers: TimerQueue,
+    pub(crate) points: Points,
+    /// Whether the event source lets tasks suspend.
+    pub(crate) suspends: bool,
+    clock: Cell<Option<NonNull<dyn Fn() -> Option<Instant>>>>,
+    /// The last time the clock gave; it stands in while the event source is busy in `select`.
+    last_now: Cell<Instant>,
+    #[cfg(feature = "alloc")]
+    pub(crate) random: Random,
+}
+
+impl Domain {
+    /// The domain `id` of a run.
+    ///
+    /// # Safety
+    /// `run` outlives the domain (*Run*).
+    pub(crate) unsafe fn new(id: DomainId, run: NonNull<Run>, suspends: bool) -> Domain {
+        // SAFETY: *Run*, promised by the caller.
+        let config = &unsafe { run.as_ref() }.config;
+        Domain {
+            id,
+            epoch: Epoch::next(),
+            run,
+            current: Cell::new(None),
+            #[cfg(feature = "alloc")]
+            scope: Cell::new(None),
+            runnable: Fifo::new(),
+            attending: Fifo::new(),
+            limbo: Cell::new(0),
+            root_ended: Cell::new(false),
+            born: Cell::new(0),
+            budget: Cell::new(0),
+            since_select: Cell::new(0),
+            quanta: config.quanta,
+            timers: TimerQueue::new(),
+            points: Points::new(),
+            suspends,
+            clock: Cell::new(None),
+            last_now: Cell::new(Instant::from_nanos(0)),
+            #[cfg(feature = "alloc")]
+            random: Random::new(config.seed, id.index() as u64),
+        }
+    }
+
+    /// Calls `f` with this thread's domain, if it runs one.
+    pub(crate) fn with<R>(f: impl FnOnce(&Domain) -> R) -> Option<R> {
+        // SAFETY: *Run*: the pointer is set while the domain it leads to is alive, further up this thread's stack.
+        identity::get().map(|domain| f(unsafe { domain.as_ref() }))
+    }
+
+    /// Calls `f` with this thread's domain and the current task, if there is one.
+    pub(crate) fn with_task<R>(f: impl FnOnce(&Domain, TaskRef) -> R) -> Option<R> {
+        // SAFETY: *Run*, as in `with`.
+        let domain = unsafe { identity::get()?.as_ref() };
+        domain.current.get().map(|task| f(domain, task))
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn run(&self) -> &Run {
+        // SAFETY: *Run*.
+        unsafe { self.run.as_ref() }
+    }
+
+    pub(crate) fn mailbox(&self) -> &Mailbox<InboxChain> {
+        self.run().mailbox(self.id)
+    }
+
+    pub(crate) fn current(&self) -> Option<TaskRef> {
+        self.current.get()
+    }
+
+    /// Calls `f` with `task` as the current one, and no scope.
+    pub(crate) fn as_task<R>(&self, task: Option<TaskRef>, f: impl FnOnce() -> R) -> R {
+        /// Restores what was before, also when `f` unwinds.
+        struct Restore<'a> {
+            domain: &'a Domain,
+            current: Option<TaskRef>,
+            #[cfg(feature = "alloc")]
+            scope: Option<NonNull<Frame>>,
+        }
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.domain.current.set(self.current);
+                #[cfg(feature = "alloc")]
+                self.domain.scope.set(self.scope);
+            }
+        }
+        let _restore = Restore {
+            domain: self,
+            current: self.current.replace(task),
+            #[cfg(feature = "alloc")]
+            scope: self.scope.replace(None),
+        };
+        f()
+    }
+
+    pub(crate) fn is_home_of(&self, task: &Header) -> bool {
+        core::ptr::eq(task.home.as_ptr(), self.mailbox())
+    }
+
+    /// Puts a task into the run queue, unless it is there or is closed. On its home domain.
+    pub(crate) fn make_runnable(&self, task: TaskRef) {
+        // SAFETY: *Counted*: the caller holds the task; *Home*.
+        let header = unsafe { task.as_ref() };
+        if header.home_flags.has(home::RUNNABLE | home::CLOSED) {
+            return;
+        }
+        header.home_flags.set(home::RUNNABLE);
+        // SAFETY: not in the queue, as RUNNABLE was not set; the home domain holds it until it is popped.
+        unsafe { self.runnable.push_back(task) };
+    }
+
+    /// Takes an effect from the current task's budget and counts it for the domain; `false` when the budget was used up.
+    #[must_use]
+    pub(crate) fn count_effect(&self) -> bool {
+        self.since_select.set(self.since_select.get().saturating_add(1));
+        if self.current.get().is_none() {
+            return true;
+        }
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// The time on the event source's clock.
+    pub(crate) fn now(&self) -> Instant {
+        if let Some(clock) = self.clock.get() {
+            // SAFETY: *Run*: set while the clock is alive, further up this thread's stack.
+            if let Some(now) = unsafe { clock.as_ref() }() {
+                self.last_now.set(now);
+            }
+        }
+        self.last_now.get()
+    }
+
+    /// A name that no task of this run has had.
+    pub(crate) fn next_id(&self) -> TaskId {
+        let number = self.born.get();
+        self.born.set(number + 1);
+        TaskId::new(self.id, number)
+    }
+
+    /// A task broke a rule: this stops the run.
+    pub(crate) fn violate(&self, task: TaskRef, kind: ViolationKind) {
+        // SAFETY: *Counted*: the task is the current one or one of this domain's; `name` asks no more than that it is valid.
+        let (header, name) = unsafe { (task.as_ref(), crate::task::name(task)) };
+        header.home_flags.set(home::VIOLATED);
+        self.run().violated(Violation { kind, task: header.id, name, born: header.born, others: 0 });
+    }
+
+    /// Tells of a panic that cannot be returned to anybody.
+    pub(crate) fn report(place: ReportPlace, panic: Panic) {
+        let told = Domain::with(|domain| {
+            let report = Report { place, domain: domain.id, panic };
+            if let Some(on_report) = domain.run().config.on_report
+                && let Err(panic) = catch(|| on_report(&report))
+            {
+                discard(panic);
+            }
+            report.panic
+        });
+        if let Some(panic) = told {
+            discard(panic);
+        }
+    }
+
+    /// Runs foreign code with no current task, and reports its panic.
+    pub(crate) fn foreign(&self, place: ReportPlace, f: impl FnOnce()) {
+        self.as_task(None, || {
+            if let Err(panic) = catch(f) {
+                Domain::report(place, panic);
+            }
+        });
+    }
+}
+
+/// The domain of the current task, or of the thread a run was called on; `None` outside a run.
+///
+/// Miou: `Miou.Domain.self`.
+pub fn current() -> Option<DomainId> {
+    Domain::with(|domain| domain.id)
+}
+
+/// The domains of the current run, domain 0 included; none outside a run.
+///
+/// Miou: `Miou.Domain.all`.
+pub fn all() -> impl ExactSizeIterator<Item = DomainId> + Clone {
+    let count = Domain::with(|domain| domain.run().domains()).unwrap_or(0);
+    (0..count).map(DomainId::new)
+}
+
+/// How many domains take calls: the workers of the current run; none outside a run.
+///
+/// Miou: `Miou.Domain.available`.
+pub fn available() -> usize {
+    Domain::with(|domain| domain.run().domains() - 1).unwrap_or(0)
+}

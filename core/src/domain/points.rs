@@ -1,0 +1,286 @@
+//! A domain's table of suspension points.
+//!
+//! A place in the table is named by its index and its generation; the generation grows each time the place is freed, so an id
+//! that outlived its point names nothing.
+//!
+//! ```text
+//!   free ──(1)──▶ FRESH ──(2)──▶ WAITING ──(3)──▶ RESUMED ──(4)──▶ free
+//!                   │  │            │                                ▲
+//!                   │  └────(3)─────┼──▶ RESUMED                     │
+//!                   └───(4)─────────┼────────────────────────────────┤
+//!                                   └──(5)──▶ GIVEN UP ──(6)─────────┘
+//! ```
+//!
+//! 1. [`Points::open`]. 2. [`Points::wait`], after the registration. 3. [`Signals::resume`], in `select`: it only queues.
+//! 4. [`Points::close`]. 5. [`Points::close`] of a registered point: the event source has to be told.
+//! 6. [`Points::given_up`], which puts it on the list that the next `select` is handed.
+//!
+//! The lists of resumed, given-up and free places are chained through the places themselves, so none can overflow.
+//! Wakers are moved in and out, never called, cloned or dropped, while the table is borrowed.
+
+use core::cell::{Cell, RefCell};
+use core::task::Waker;
+
+use crate::id::PointId;
+
+/// How many suspension points a domain can have at a time without `alloc`.
+pub const POINTS: usize = 64;
+
+#[cfg(feature = "alloc")]
+type Places = alloc::vec::Vec<Place>;
+#[cfg(not(feature = "alloc"))]
+type Places = heapless::Vec<Place, POINTS>;
+
+/// The end of a list.
+const NONE: u32 = u32::MAX;
+
+struct Place {
+    generation: u32,
+    state: State,
+    /// It is in the list of the resumed, which is not edited in the middle: it is freed when it comes out.
+    listed: bool,
+    next: u32,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Free,
+    Fresh,
+    Waiting,
+    Resumed,
+    GivenUp,
+}
+
+/// See the [module](self).
+pub(crate) struct Points {
+    table: RefCell<Table>,
+    /// Places that are not free: while there are any, the event source has something to look for.
+    open: Cell<u32>,
+}
+
+struct Table {
+    places: Places,
+    free: u32,
+    resumed: List,
+    given_up: List,
+}
+
+/// First in, first out.
+struct List {
+    first: u32,
+    last: u32,
+}
+
+impl List {
+    const fn new() -> Self {
+        List { first: NONE, last: NONE }
+    }
+
+    fn push(&mut self, places: &mut Places, index: u32) {
+        places[index as usize].next = NONE;
+        match self.last {
+            NONE => self.first = index,
+            last => places[last as usize].next = index,
+        }
+        self.last = index;
+    }
+
+    fn pop(&mut self, places: &Places) -> Option<u32> {
+        let index = self.first;
+        if index == NONE {
+            return None;
+        }
+        self.first = places[index as usize].next;
+        if self.first == NONE {
+            self.last = NONE;
+        }
+        Some(index)
+    }
+}
+
+/// How a poll of a suspended future finds its point.
+pub(crate) enum Waited {
+    /// Not registered, not resumed.
+    Fresh,
+    /// Registered, not resumed; the waker is kept, and the one it replaced is handed out.
+    Waiting(Option<Waker>),
+    /// Resumed.
+    Resumed,
+}
+
+impl Table {
+    fn get(&mut self, id: PointId) -> Option<&mut Place> {
+        self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation && place.state != State::Free)
+    }
+
+    fn free(&mut self, index: u32) {
+        let place = &mut self.places[index as usize];
+        place.state = State::Free;
+        place.generation = place.generation.wrapping_add(1);
+        place.next = self.free;
+        self.free = index;
+    }
+}
+
+impl Points {
+    pub(crate) const fn new() -> Self {
+        Points {
+            table: RefCell::new(Table { places: Places::new(), free: NONE, resumed: List::new(), given_up: List::new() }),
+            open: Cell::new(0),
+        }
+    }
+
+    /// Whether the event source has anything to look for or to be told.
+    pub(crate) fn any(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// A new point. `None` if the table is full.
+    pub(crate) fn open(&self) -> Option<PointId> {
+        let table = &mut *self.table.borrow_mut();
+        let index = match table.free {
+            NONE => {
+                let index = u32::try_from(table.places.len()).ok().filter(|&index| index != NONE)?;
+                let place = Place { generation: 0, state: State::Free, listed: false, next: NONE, waker: None };
+                #[cfg(feature = "alloc")]
+                table.places.push(place);
+                #[cfg(not(feature = "alloc"))]
+                table.places.push(place).ok()?;
+                index
+            }
+            index => {
+                table.free = table.places[index as usize].next;
+                index
+            }
+        };
+        let place = &mut table.places[index as usize];
+        place.state = State::Fresh;
+        self.open.set(self.open.get() + 1);
+        Some(PointId { index, generation: place.generation })
+    }
+
+    /// Keeps the waker of a registered point; tells how the point stands.
+    pub(crate) fn wait(&self, id: PointId, waker: Waker) -> Waited {
+        let table = &mut *self.table.borrow_mut();
+        match table.get(id) {
+            Some(place) if place.state == State::Waiting => Waited::Waiting(place.waker.replace(waker)),
+            Some(place) if place.state == State::Fresh => Waited::Fresh,
+            _ => Waited::Resumed,
+        }
+    }
+
+    /// How the point stands.
+    pub(crate) fn is_fresh(&self, id: PointId) -> bool {
+        self.table.borrow_mut().get(id).is_some_and(|place| place.state == State::Fresh)
+    }
+
+    /// The point was registered: from now on giving it up is told to the event source.
+    pub(crate) fn registered(&self, id: PointId) {
+        if let Some(place) = self.table.borrow_mut().get(id)
+            && place.state == State::Fresh
+        {
+            place.state = State::Waiting;
+        }
+    }
+
+    /// The point's owner lets go of it. The waker is handed out, for the caller to drop.
+    pub(crate) fn close(&self, id: PointId) -> Option<Waker> {
+        let table = &mut *self.table.borrow_mut();
+        let place = table.get(id)?;
+        let waker = place.waker.take();
+        let (state, listed) = (place.state, place.listed);
+        match state {
+            State::Waiting => {
+                place.state = State::GivenUp;
+                table.given_up.push(&mut table.places, id.index);
+            }
+            State::Fresh | State::Resumed => {
+                self.open.set(self.open.get() - 1);
+                if listed {
+                    // Freed when it comes out of the list; until then its id is stale already.
+                    place.state = State::Free;
+                    place.generation = place.generation.wrapping_add(1);
+                } else {
+                    table.free(id.index);
+                }
+            }
+            State::GivenUp | State::Free => {}
+        }
+        waker
+    }
+
+    fn resume(&self, id: PointId) {
+        let table = &mut *self.table.borrow_mut();
+        let Some(place) = table.get(id) else { return };
+        match place.state {
+            State::Waiting | State::Fresh => {
+                place.state = State::Resumed;
+                place.listed = true;
+                table.resumed.push(&mut table.places, id.index);
+            }
+            State::Resumed | State::GivenUp | State::Free => {}
+        }
+    }
+
+    /// The waker of the next point that was resumed: `Some(None)` if its owner has not waited yet, or is gone.
+    pub(crate) fn next_resumed(&self) -> Option<Option<Waker>> {
+        let table = &mut *self.table.borrow_mut();
+        let index = table.resumed.pop(&table.places)?;
+        let place = &mut table.places[index as usize];
+        place.listed = false;
+        let waker = place.waker.take();
+        if place.state == State::Free {
+            place.next = table.free;
+            table.free = index;
+        }
+        Some(waker)
+    }
+
+    pub(crate) fn any_given_up(&self) -> bool {
+        self.table.borrow().given_up.first != NONE
+    }
+
+    /// Fills `ids` with points that were given up, and frees them. How many there were.
+    pub(crate) fn given_up(&self, ids: &mut [PointId]) -> usize {
+        let table = &mut *self.table.borrow_mut();
+        let mut count = 0;
+        while count < ids.len() {
+            let Some(index) = table.given_up.pop(&table.places) else { break };
+            ids[count] = PointId { index, generation: table.places[index as usize].generation };
+            table.free(index);
+            self.open.set(self.open.get() - 1);
+            count += 1;
+        }
+        count
+    }
+
+    /// The waker of some point, for a domain that ends. `None` when there is none left.
+    pub(crate) fn clear(&self) -> Option<Waker> {
+        self.table.borrow_mut().places.iter_mut().find_map(|place| place.waker.take())
+    }
+}
+
+/// What an event source tells its domain in [`select`](crate::platform::Events::select): which points to resume.
+pub struct Signals<'a> {
+    points: &'a Points,
+}
+
+impl<'a> Signals<'a> {
+    pub(crate) fn new(points: &'a Points) -> Self {
+        Signals { points }
+    }
+
+    /// Resumes a point, at most once. It only queues: the point's task is woken after `select` has returned. A stale id is ignored.
+    ///
+    /// Miou: `Miou.signal`.
+    pub fn resume(&mut self, id: PointId) {
+        self.points.resume(id);
+    }
+}
+
+impl core::fmt::Debug for Signals<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Signals").finish_non_exhaustive()
+    }
+}

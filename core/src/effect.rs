@@ -1,0 +1,74 @@
+//! Effects and their budget.
+//!
+//! An effect is any call into the runtime. Each poll of a task starts with a budget of `quanta` effects; when it is used up, the
+//! next awaited effect wakes its waker and is pending, so that the other tasks and the system's events have their turn: a task that
+//! always finds its data ready cannot keep the domain for itself.
+//!
+//! The same effects are counted for the domain: after `quanta` of them its event source is asked at the next boundary between polls.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use crate::domain::Domain;
+
+/// Takes one effect from the current task's budget. Pending, with the waker woken, when none is left.
+///
+/// For those who write awaited effects of their own on suspension points: call it first in `poll`. Outside a task it is always ready.
+pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
+    let spent = Domain::with(|domain| !domain.count_effect()).unwrap_or(false);
+    if spent {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// Takes one effect from the budget, where the effect is not awaited and therefore cannot wait.
+pub(crate) fn count(domain: &Domain) {
+    let _left = domain.count_effect();
+}
+
+/// Lets the other runnable tasks run, and the domain look at its events, before the current task goes on.
+///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// # async fn sum(numbers: &[u64]) -> u64 {
+/// let mut sum = 0;
+/// for chunk in numbers.chunks(1 << 16) {
+///     sum += chunk.iter().sum::<u64>();
+///     matou_core::yield_now().await;
+/// }
+/// sum
+/// # }
+/// # }
+/// ```
+///
+/// # Cancellation
+/// Dropped early it leaves nothing behind.
+///
+/// Miou: `Miou.yield`.
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "a task yields only when this is awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        Domain::with(count);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,120 @@
+//! What the model checker sees of the lock-free parts: the mailbox over nodes of its own, and a task's state word.
+//!
+//! Thin wrappers, so that the models run the code that ships.
+
+#![allow(unsafe_code, missing_docs, missing_debug_implementations)] // For the models alone.
+
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+
+use crate::container::mailbox::Mailbox;
+use crate::container::{Chain, Next};
+use crate::platform::Interrupt;
+use crate::task::state::State;
+
+/// A node with a state word, as a task has.
+pub struct Node {
+    next: Next<Node>,
+    state: State,
+    pub id: usize,
+}
+
+enum Nodes {}
+
+// SAFETY: the one link of a node; models keep their nodes alive and in place.
+unsafe impl Chain for Nodes {
+    type Node = Node;
+
+    unsafe fn next<'a>(node: NonNull<Node>) -> &'a Next<Node> {
+        // SAFETY: promised by the caller.
+        unsafe { &*&raw const (*node.as_ptr()).next }
+    }
+}
+
+// SAFETY: what the protocol under test is there to make true.
+unsafe impl Send for Node {}
+// SAFETY: as above.
+unsafe impl Sync for Node {}
+
+impl Node {
+    pub fn new(id: usize) -> Self {
+        Node { next: Next::new(None), state: State::idle(), id }
+    }
+
+    /// Whether the caller has to push the node.
+    pub fn wake(&self) -> bool {
+        self.state.wake() == crate::task::state::Send::Push
+    }
+
+    pub fn cancel(&self) -> bool {
+        self.state.cancel() == crate::task::state::Send::Push
+    }
+
+    pub fn attend(&self) -> Seen {
+        match self.state.attend() {
+            crate::task::state::Found::Woken => Seen::Woken,
+            crate::task::state::Found::Cancelled => Seen::Cancelled,
+            crate::task::state::Found::Ended => Seen::Ended,
+        }
+    }
+
+    pub fn end(&self) -> bool {
+        self.state.end()
+    }
+
+    pub fn pass_on(&self) {
+        self.state.pass_on();
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    Woken,
+    Cancelled,
+    Ended,
+}
+
+/// A domain's mailbox.
+pub struct Inbox(Mailbox<Nodes>);
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Inbox(Mailbox::new())
+    }
+}
+
+impl Inbox {
+    /// # Safety
+    /// As `Mailbox::install`.
+    pub unsafe fn install(&self, interrupt: &'static dyn Interrupt) {
+        // SAFETY: passed on.
+        unsafe { self.0.install(NonNull::from(interrupt)) };
+    }
+
+    /// # Safety
+    /// As `Mailbox::push`.
+    pub unsafe fn push(&self, node: &Node) {
+        // SAFETY: passed on.
+        unsafe { self.0.push(NonNull::from(node)) };
+    }
+
+    pub fn take(&self) -> Vec<NonNull<Node>> {
+        self.0.take().collect()
+    }
+
+    pub fn looks_empty(&self) -> bool {
+        self.0.looks_empty()
+    }
+
+    pub fn sleep(&self) -> bool {
+        self.0.sleep()
+    }
+
+    pub fn ring(&self) {
+        self.0.ring();
+    }
+
+    pub fn close(&self) {
+        self.0.close();
+    }
+}

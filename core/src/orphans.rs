@@ -1,0 +1,303 @@
+//! Orphans: promises a parent keeps aside, and from which it gets back those that are ready.
+//!
+//! The children in it are the parent's, under every rule: a parent that ends normally with one of them neither awaited nor cancelled has
+//! broken rule 3, finished or not.
+
+#![allow(unsafe_code)] // Holds its group by raw pointer, under *Grouped* of `domain::group`.
+
+use core::cell::Cell;
+use core::convert::Infallible;
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::panic::Location;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll};
+
+use crate::domain::Domain;
+use crate::domain::family::bury;
+use crate::domain::group::{self, First, Frame, Group};
+use crate::effect;
+use crate::error::NoDomainAvailable;
+use crate::id::TaskId;
+use crate::outcome::{Exit, Outcome};
+use crate::promise::Promise;
+use crate::spawn::{Error, Task, Value};
+use crate::task::TaskRef;
+use crate::violation::ViolationKind;
+
+/// A collector of promises. It belongs to the first task that uses it; another task's use of it is the violation `NotAChild`.
+///
+/// Dropping it neither cancels nor detaches its children: they are forgotten.
+///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// # use matou_core::{run, Care, Orphans, Exit, platform::Bare, Config};
+/// # let ran = run(&Bare, Config::new(), async {
+/// let orphans = Orphans::new();
+/// for n in 0..3_u32 {
+///     orphans.spawn(async move { n * n });
+/// }
+/// let mut sum = 0;
+/// while let Some(result) = orphans.next().await {
+///     sum += result?;
+/// }
+/// assert_eq!(sum, 5);
+/// # Ok::<(), Exit>(())
+/// # });
+/// # assert!(ran.is_ok());
+/// # }
+/// ```
+///
+/// Miou: `'a Miou.orphans`.
+pub struct Orphans<T, E = Infallible> {
+    group: Cell<Option<NonNull<Group>>>,
+    _children: PhantomData<(*mut (), fn() -> Result<T, E>)>,
+}
+
+/// What [`Orphans::care`] finds.
+#[derive(Debug)]
+pub enum Care<T, E = Infallible> {
+    /// A child that has ended: its promise awaits without blocking, and is the caller's to await.
+    Ready(Promise<T, E>),
+    /// There are children, and all are running.
+    Pending,
+    /// There is no child.
+    Empty,
+}
+
+impl<T, E> Orphans<T, E> {
+    /// A collector with no promise, that belongs to nobody yet.
+    ///
+    /// Miou: `Miou.orphans`.
+    pub const fn new() -> Self {
+        Orphans { group: Cell::new(None), _children: PhantomData }
+    }
+
+    /// The group, if there is one and the current task is its owner. Anything else is a violation, or a panic.
+    fn checked(&self, domain: &Domain, current: TaskRef) -> Result<Option<NonNull<Group>>, Stranger> {
+        let Some(group) = self.group.get() else { return Ok(None) };
+        // SAFETY: *Grouped*: we have the handle.
+        let this = unsafe { group.as_ref() };
+        assert!(!this.inert.get() && this.epoch == domain.epoch(), "an `Orphans` was used after the task it belongs to had ended");
+        if this.owner() != current {
+            let kind = ViolationKind::NotAChild { child: None, parent: this.owner_id, spawned: this.place };
+            domain.violate(current, kind);
+            return Err(Stranger);
+        }
+        Ok(Some(group))
+    }
+
+    /// Looks at the group as the current task.
+    #[track_caller]
+    fn look<R>(&self, stranger: R, f: impl FnOnce(&Domain, Option<NonNull<Group>>) -> R) -> R {
+        Domain::with_task(|domain, current| {
+            effect::count(domain);
+            match self.checked(domain, current) {
+                Ok(group) => f(domain, group),
+                Err(Stranger) => stranger,
+            }
+        })
+        .unwrap_or_else(|| panic!("an `Orphans` was used outside a task: use it inside `run`, from the task it belongs to"))
+    }
+
+    /// Calls `f`, in which a child is made, so that the child belongs here.
+    pub(crate) fn adopting<R>(&self, place: &'static Location<'static>, f: impl FnOnce() -> R) -> R {
+        let frame = Domain::with_task(|domain, current| match self.checked(domain, current) {
+            Ok(group) => Some(Frame::new(place, group)),
+            // The run is being stopped; the child never runs, whoever's it is.
+            Err(Stranger) => None,
+        });
+        let Some(Some(frame)) = frame else { return f() };
+        let result = Domain::with(|domain| domain.in_frame(&frame, f));
+        self.group.set(frame.made());
+        result.unwrap_or_else(|| unreachable!("there was a current task"))
+    }
+
+    /// Starts a child on this domain, as [`spawn`](crate::spawn) does, and keeps its promise here.
+    ///
+    /// # Panics
+    /// Outside a task.
+    ///
+    /// Miou: `Miou.async ~orphans`.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> TaskId
+    where
+        F: Future<Output: Outcome<Value = T, Error = E>> + 'static,
+    {
+        match Task::new().spawn_in(self, future) {
+            Ok(id) => id,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a child on another domain, as [`call`](crate::call) does, and keeps its promise here.
+    ///
+    /// # Errors
+    /// [`NoDomainAvailable`], with the closure.
+    ///
+    /// Miou: `Miou.call ~orphans`.
+    #[track_caller]
+    pub fn call<C, F>(&self, make: C) -> Result<TaskId, NoDomainAvailable<C>>
+    where
+        C: FnOnce() -> F + Send + 'static,
+        F: Future<Output: Outcome<Value = T, Error = E>> + 'static,
+        Value<F>: Send + 'static,
+        Error<F>: Send + 'static,
+    {
+        Task::new().call_in(self, make).map_err(|refused| NoDomainAvailable(refused.task))
+    }
+
+    /// Gives the promise of a child that has ended, if there is one; in constant time.
+    ///
+    /// # Panics
+    /// Outside a task.
+    ///
+    /// Miou: `Miou.care`.
+    #[track_caller]
+    pub fn care(&self) -> Care<T, E> {
+        self.look(Care::Empty, |_, group| {
+            let Some(group) = group else { return Care::Empty };
+            // SAFETY: *Grouped*: we have the handle.
+            match unsafe { group.as_ref() }.first() {
+                First::Ended(child) => Care::Ready(Self::give_out(group, child)),
+                First::Running(_) => Care::Pending,
+                First::Empty => Care::Empty,
+            }
+        })
+    }
+
+    /// Gives the promise of any child, one that has ended if there is one; in constant time.
+    ///
+    /// # Panics
+    /// Outside a task.
+    ///
+    /// Miou: `Miou.take`.
+    #[track_caller]
+    pub fn take(&self) -> Option<Promise<T, E>> {
+        self.look(None, |_, group| {
+            let group = group?;
+            // SAFETY: *Grouped*: we have the handle.
+            match unsafe { group.as_ref() }.first() {
+                First::Ended(child) | First::Running(child) => Some(Self::give_out(group, child)),
+                First::Empty => None,
+            }
+        })
+    }
+
+    fn give_out(group: NonNull<Group>, child: TaskRef) -> Promise<T, E> {
+        // SAFETY: *Grouped*: it is one of those kept aside. Every child in here was made with a result of `T` and `E`.
+        unsafe { group.as_ref().give_out(child) };
+        Promise::new(child)
+    }
+
+    /// Waits for the next child to end and gives its result; `None` when there is none.
+    ///
+    /// # Cancellation
+    /// Dropped early it loses nothing.
+    ///
+    /// Miou: `Miou.get` in a loop.
+    pub fn next(&self) -> Next<'_, T, E> {
+        Next { orphans: self, ticket: None }
+    }
+
+    /// How many children are left in it, ended or not.
+    ///
+    /// Miou: `Miou.length`.
+    pub fn len(&self) -> usize {
+        // SAFETY: *Grouped*: we have the handle.
+        self.group.get().map_or(0, |group| unsafe { group.as_ref() }.len.get())
+    }
+
+    /// Whether no child is left in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The current task is not the one the `Orphans` belongs to.
+struct Stranger;
+
+impl<T, E> Default for Orphans<T, E> {
+    fn default() -> Self {
+        Orphans::new()
+    }
+}
+
+impl<T, E> fmt::Debug for Orphans<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Orphans").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> Drop for Orphans<T, E> {
+    fn drop(&mut self) {
+        let Some(group) = self.group.take() else { return };
+        // SAFETY: *Grouped*: we have the handle until `unhandle`. While it has children it is not inert, so its owner and its domain are alive.
+        unsafe {
+            while let First::Ended(child) = group.as_ref().first() {
+                Domain::with(|domain| {
+                    let header = child.as_ref();
+                    let forgotten = &group.as_ref().owner().as_ref().forgotten;
+                    if forgotten.get().is_none() {
+                        forgotten.set(Some((header.id, header.born)));
+                    }
+                    bury(domain, domain.unlink(child));
+                });
+            }
+            group::unhandle(group);
+        }
+    }
+}
+
+/// The future of [`Orphans::next`].
+#[must_use = "it waits only when awaited"]
+pub struct Next<'a, T, E> {
+    orphans: &'a Orphans<T, E>,
+    ticket: Option<u64>,
+}
+
+impl<T, E> fmt::Debug for Next<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Next").field("orphans", self.orphans).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> Future for Next<'_, T, E> {
+    type Output = Option<Result<T, Exit<E>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if effect::poll_budget(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let orphans = self.orphans;
+        orphans.look(Poll::Pending, |domain, group| {
+            let Some(group) = group else { return Poll::Ready(None) };
+            // SAFETY: *Grouped*: we have the handle.
+            let this = unsafe { group.as_ref() };
+            match this.first() {
+                First::Empty => Poll::Ready(None),
+                First::Ended(child) => {
+                    // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
+                    let result = unsafe { domain.unlink(child).take::<Result<T, Exit<E>>>() };
+                    Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))))
+                }
+                First::Running(_) => {
+                    let ticket = *self.ticket.get_or_insert_with(|| this.ticket());
+                    this.wait(ticket, cx.waker());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl<T, E> Drop for Next<'_, T, E> {
+    fn drop(&mut self) {
+        if let (Some(ticket), Some(group)) = (self.ticket, self.orphans.group.get()) {
+            // SAFETY: *Grouped*: the handle is borrowed.
+            unsafe { group.as_ref() }.unwait(ticket);
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A promise: the parent's handle on a child task. It is a future of the child's result.
+//!
+//! A promise cannot leave its domain (it is not `Send`), and only the task that made the child may await or cancel it. Dropping it
+//! neither cancels nor detaches: the child is *forgotten*, and a parent that ends normally after that has broken rule 3.
+
+#![allow(unsafe_code)] // Holds its task by a counted raw pointer.
+
+use core::convert::Infallible;
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::panic::Location;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use crate::domain::Domain;
+use crate::domain::family::bury;
+use crate::effect;
+use crate::id::TaskId;
+use crate::outcome::{Exit, Outcome};
+use crate::task::{self, Header, ParentKind, TaskRef, parent};
+use crate::violation::ViolationKind;
+
+/// The parent's handle on a child task: a future of its result.
+///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// use matou_core::{run, spawn, platform::Bare, Config};
+/// let sum = run(&Bare, Config::new(), async {
+///     let left = spawn(async { 20_u32 });
+///     let right = spawn(async { 22_u32 });
+///     Ok::<_, matou_core::Exit>(left.await? + right.await?)
+/// });
+/// assert_eq!(sum.ok(), Some(42));
+/// # }
+/// ```
+///
+/// # Panics
+/// Polled again after its result, it panics.
+///
+/// # Cancellation
+/// `(&mut promise).await` may be dropped and tried again; nothing is lost. Dropping the promise itself forgets the child.
+///
+/// Miou: `'a Miou.t`.
+#[must_use = "a promise that is dropped is a forgotten child: await it or cancel it"]
+pub struct Promise<T, E = Infallible> {
+    task: TaskRef,
+    _result: PhantomData<(*mut (), fn() -> Result<T, E>)>,
+}
+
+/// The promise of a task with this future.
+pub type PromiseOf<F> = Promise<<<F as Future>::Output as Outcome>::Value, <<F as Future>::Output as Outcome>::Error>;
+
+/// How a child stands, as its parent knows it.
+///
+/// Miou: `Miou.Promise.State.t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It has not ended, or its end is on its way.
+    Running,
+    /// It ended with a value, which waits to be awaited.
+    Resolved,
+    /// It failed or panicked, or was cancelled with the run.
+    Exited,
+}
+
+impl<T, E> Promise<T, E> {
+    /// A promise of a task made with `held`.
+    pub(crate) fn new(task: TaskRef) -> Self {
+        Promise { task, _result: PhantomData }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: *Counted*: the promise is one of the holders.
+        unsafe { self.task.as_ref() }
+    }
+
+    /// The child's id.
+    ///
+    /// Miou: `Miou.Promise.uid`.
+    pub fn id(&self) -> TaskId {
+        self.header().id
+    }
+
+    /// Where the child was made.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.header().born
+    }
+
+    /// The name the child was given.
+    pub fn name(&self) -> Option<&'static str> {
+        // SAFETY: *Counted*.
+        unsafe { task::name(self.task) }
+    }
+
+    /// How the child stands.
+    ///
+    /// Miou: `Miou.Promise.state`.
+    pub fn state(&self) -> State {
+        if !self.header().parent_flags.has(parent::DELIVERED) {
+            return State::Running;
+        }
+        // SAFETY: *Stage*: delivered to this domain, and `T`, `E` are the task's.
+        match unsafe { task::peek::<Result<T, Exit<E>>>(self.task) } {
+            Some(Ok(_)) => State::Resolved,
+            _ => State::Exited,
+        }
+    }
+
+    /// Whether the child has ended, so that awaiting it does not block.
+    pub fn is_ended(&self) -> bool {
+        self.header().parent_flags.has(parent::DELIVERED)
+    }
+
+    /// Cancels the child: marks it and returns. Its future is dropped by its own domain, before any ordinary task there runs.
+    ///
+    /// Await the [`Cancellation`] to wait until the child and all its descendants have ended; drop it to go on at once. A child that has
+    /// already ended loses its result, which is dropped.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// # use matou_core::{run, spawn, yield_now, platform::Bare, Config};
+    /// # let ran = run(&Bare, Config::new(), async {
+    /// let endless = spawn(async {
+    ///     loop {
+    ///         yield_now().await;
+    ///     }
+    ///     # #[allow(unreachable_code)] ()
+    /// });
+    /// endless.cancel().await;
+    /// # });
+    /// # assert!(ran.is_ok());
+    /// # }
+    /// ```
+    ///
+    /// From a task that is not the parent it is the violation `NotAChild`.
+    ///
+    /// Miou: `Miou.cancel`.
+    pub fn cancel(self) -> Cancellation {
+        let task = self.task;
+        core::mem::forget(self);
+        let cancellation = Cancellation { task, _local: PhantomData };
+        Domain::with(|domain| {
+            effect::count(domain);
+            if !is_linked(task) || !check_parent(domain, task) {
+                return;
+            }
+            if let Some(ended) = domain.cancel(task) {
+                bury(domain, ended);
+            }
+        });
+        cancellation
+    }
+
+    /// As [`cancel`](Self::cancel), for those who keep the promise as its [`Cancellation`]: see [`poll_cancelled`](Self::poll_cancelled).
+    pub(crate) fn request_cancel(&mut self) {
+        let task = self.task;
+        Domain::with(|domain| {
+            if is_linked(task)
+                && check_parent(domain, task)
+                && let Some(ended) = domain.cancel(task)
+            {
+                bury(domain, ended);
+            }
+        });
+    }
+
+    /// Waits for the end of a child after [`request_cancel`](Self::request_cancel).
+    pub(crate) fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !is_linked(self.task) {
+            return Poll::Ready(());
+        }
+        keep_waker(self.header(), cx);
+        Poll::Pending
+    }
+
+    /// Polls without taking an effect: for those who hold many.
+    pub(crate) fn poll_quietly(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Exit<E>>> {
+        let task = self.task;
+        if !is_linked(task) {
+            panic!("a promise was polled after its result, or after its run: await it once, inside its run");
+        }
+        Domain::with(|domain| {
+            if !check_parent(domain, task) {
+                return Poll::Pending;
+            }
+            let header = self.header();
+            if header.parent_flags.has(parent::DELIVERED) {
+                // SAFETY: *Parent*: linked and delivered. `T`, `E` are the task's.
+                let result = unsafe { domain.unlink(task).take::<Result<T, Exit<E>>>() };
+                return Poll::Ready(result.unwrap_or(Err(Exit::Cancelled)));
+            }
+            keep_waker(header, cx);
+            Poll::Pending
+        })
+        .unwrap_or_else(|| panic!("a promise was polled outside its run: await it inside `run`, from the task that made the child"))
+    }
+}
+
+/// Keeps the waker to wake at the end, unless it is there.
+fn keep_waker(header: &Header, cx: &Context<'_>) {
+    let old = header.waker.take();
+    match old {
+        Some(old) if old.will_wake(cx.waker()) => header.waker.set(Some(old)),
+        old => {
+            // A clone that panics leaves no waker behind, and the poll that panics is the task's last.
+            let new = cx.waker().clone();
+            drop(header.waker.replace(Some(new)));
+            drop(old);
+        }
+    }
+}
+
+/// Whether the child is still in its parent's list: then its parent lives, and so does its run.
+fn is_linked(task: TaskRef) -> bool {
+    // SAFETY: *Counted*: the caller holds the task.
+    !unsafe { task.as_ref() }.parent_flags.has(parent::UNLINKED)
+}
+
+/// The parent of a linked child.
+fn parent_of(task: TaskRef) -> Option<TaskRef> {
+    // SAFETY: *Counted*, and *Kept*: the child is linked.
+    match unsafe { task.as_ref() }.parent.kind() {
+        ParentKind::Nobody => None,
+        ParentKind::Task(parent) => Some(parent),
+        #[cfg(feature = "alloc")]
+        // SAFETY: *Grouped*: the child is one of the group's.
+        ParentKind::Group(group) => Some(unsafe { group.as_ref() }.owner()),
+    }
+}
+
+/// Whether the current task is the parent. If not, that is a violation. Outside a task it is a panic.
+fn check_parent(domain: &Domain, task: TaskRef) -> bool {
+    let Some(current) = domain.current() else {
+        panic!("a promise was awaited or cancelled outside a task: only the task that made the child may");
+    };
+    let parent = parent_of(task);
+    if parent == Some(current) {
+        return true;
+    }
+    if let Some(parent) = parent {
+        // SAFETY: *Kept*: the child is linked, so its parent lives. *Counted*: the caller holds the task.
+        let (child, parent) = unsafe { (task.as_ref(), parent.as_ref()) };
+        let kind = ViolationKind::NotAChild { child: Some(child.id), parent: parent.id, spawned: child.born };
+        domain.violate(current, kind);
+    }
+    false
+}
+
+impl<T, E> Future for Promise<T, E> {
+    type Output = Result<T, Exit<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if effect::poll_budget(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.poll_quietly(cx)
+    }
+}
+
+impl<T, E> Drop for Promise<T, E> {
+    fn drop(&mut self) {
+        let task = self.task;
+        if is_linked(task) {
+            forget(task);
+        }
+        // SAFETY: *Counted*: the promise was one of the holders.
+        unsafe { task::release(task) };
+    }
+}
+
+/// The promise of a linked child is dropped: its result will be, or is.
+fn forget(task: TaskRef) {
+    // SAFETY: *Counted*: the promise holds it.
+    let header = unsafe { task.as_ref() };
+    header.parent_flags.set(parent::FORGOTTEN);
+    header.parent_flags.clear(parent::HELD);
+    let waker = header.waker.take();
+    if header.parent_flags.has(parent::DELIVERED) {
+        // A linked child's domain is alive, and a promise stays on its thread.
+        Domain::with(|domain| {
+            if let Some(parent) = parent_of(task) {
+                // SAFETY: *Kept*: linked.
+                let forgotten = &unsafe { parent.as_ref() }.forgotten;
+                if forgotten.get().is_none() {
+                    forgotten.set(Some((header.id, header.born)));
+                }
+            }
+            // SAFETY: *Parent*: linked and delivered.
+            let ended = unsafe { domain.unlink(task) };
+            bury(domain, ended);
+        });
+    }
+    drop(waker);
+}
+
+impl<T, E> fmt::Debug for Promise<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promise").field("id", &self.id()).field("ended", &self.is_ended()).finish_non_exhaustive()
+    }
+}
+
+/// A cancellation under way: a future of the end of the child's whole subtree. Dropping it is allowed; the parent may then end, and its own
+/// end waits for the child's.
+///
+/// # Cancellation
+/// May be dropped at any time; nothing is lost.
+#[derive(Debug)]
+pub struct Cancellation {
+    task: TaskRef,
+    _local: PhantomData<*mut ()>,
+}
+
+impl Cancellation {
+    /// The child's id.
+    pub fn id(&self) -> TaskId {
+        // SAFETY: *Counted*: it has the promise's place among the holders.
+        unsafe { self.task.as_ref() }.id
+    }
+}
+
+impl Future for Cancellation {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !is_linked(self.task) {
+            return Poll::Ready(());
+        }
+        if effect::poll_budget(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Domain::with(|domain| {
+            if check_parent(domain, self.task) {
+                // SAFETY: *Counted*.
+                keep_waker(unsafe { self.task.as_ref() }, cx);
+            }
+        });
+        Poll::Pending
+    }
+}
+
+impl Drop for Cancellation {
+    fn drop(&mut self) {
+        if is_linked(self.task) {
+            // SAFETY: *Counted*.
+            drop(unsafe { self.task.as_ref() }.waker.take());
+        }
+        // SAFETY: *Counted*: it has the promise's place among the holders.
+        unsafe { task::release(self.task) };
+    }
+}

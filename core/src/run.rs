@@ -1,0 +1,280 @@
+//! `run`: from the first poll of the main task to the last thread joined.
+
+#![allow(unsafe_code)] // The main future is neither `'static` nor `Send`: the runtime holds it by a raw pointer into `run`'s frame.
+
+use core::cell::UnsafeCell;
+use core::panic::Location;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll};
+
+use crate::domain::drive::drive;
+use crate::domain::shared::Run;
+use crate::domain::{Domain, identity};
+use crate::error::{EventsError, RunError};
+use crate::id::{DomainId, TaskId};
+use crate::outcome::{Exit, Outcome, catch, discard};
+use crate::platform::{Events, Platform};
+use crate::shim::Lock;
+use crate::task::{self, Birth, Parent, TaskRef};
+use crate::violation::Report;
+
+/// The settings of a run.
+///
+/// ```
+/// use matou_core::Config;
+/// let config = Config::new().domains(3).seed(42);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub(crate) domains: usize,
+    pub(crate) quanta: u32,
+    pub(crate) seed: u64,
+    pub(crate) on_report: Option<fn(&Report)>,
+}
+
+impl Config {
+    /// No workers, 64 quanta, seed 0; reports go to standard error under `std` and nowhere without.
+    pub const fn new() -> Config {
+        Config { domains: 0, quanta: 64, seed: 0, on_report: DEFAULT_REPORT }
+    }
+
+    /// How many worker domains there are beside domain 0. More than 0 needs the feature `alloc`.
+    pub const fn domains(mut self, workers: usize) -> Config {
+        self.domains = workers;
+        self
+    }
+
+    /// How many effects a task may do in one poll before it has to let others run, and after how many effects and polls a domain
+    /// looks at its events. At least 1.
+    pub const fn quanta(mut self, quanta: u32) -> Config {
+        self.quanta = if quanta == 0 { 1 } else { quanta };
+        self
+    }
+
+    /// Where chance comes from: two runs with one domain, the same seed, program and events behave identically.
+    pub const fn seed(mut self, seed: u64) -> Config {
+        self.seed = seed;
+        self
+    }
+
+    /// Whom to tell of panics that cannot be returned to anybody.
+    pub const fn on_report(mut self, on_report: fn(&Report)) -> Config {
+        self.on_report = Some(on_report);
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+#[cfg(feature = "std")]
+const DEFAULT_REPORT: Option<fn(&Report)> = Some(|report| {
+    use std::io::Write;
+    // A standard error that is closed is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{report}");
+});
+#[cfg(not(feature = "std"))]
+const DEFAULT_REPORT: Option<fn(&Report)> = None;
+
+/// The main future and its result, in the frame of `run`.
+struct Main<F: Future<Output: Outcome>> {
+    future: Option<F>,
+    result: Option<Result<<F::Output as Outcome>::Value, <F::Output as Outcome>::Error>>,
+}
+
+/// The main task's future, as the runtime holds it: a pointer to a [`Main`].
+///
+/// Invariant *Main*: `run` returns after the main task has ended, when its future is dropped and is never touched again, whatever
+/// wakers of it are still about.
+struct Root {
+    main: NonNull<()>,
+    poll: unsafe fn(NonNull<()>, &mut Context<'_>) -> Poll<bool>,
+    drop: unsafe fn(NonNull<()>),
+}
+
+impl Root {
+    fn new<F: Future<Output: Outcome>>(main: NonNull<Main<F>>) -> Root {
+        /// # Safety
+        /// `main` leads to a `Main<F>` that nobody else uses at the moment (*Main*).
+        unsafe fn poll<F: Future<Output: Outcome>>(main: NonNull<()>, cx: &mut Context<'_>) -> Poll<bool> {
+            // SAFETY: *Main*, promised by the caller; the future stays in `run`'s frame.
+            unsafe {
+                let main = main.cast::<Main<F>>().as_mut();
+                let Some(future) = &mut main.future else { unreachable!("polled after it was dropped") };
+                Pin::new_unchecked(future).poll(cx).map(|output| {
+                    let result = output.into_result();
+                    let normal = result.is_ok();
+                    main.result = Some(result);
+                    normal
+                })
+            }
+        }
+
+        /// # Safety
+        /// As for `poll`.
+        unsafe fn drop<F: Future<Output: Outcome>>(main: NonNull<()>) {
+            // SAFETY: *Main*, promised by the caller. Dropped where it is, as it is pinned.
+            unsafe { main.cast::<Main<F>>().as_mut() }.future = None;
+        }
+
+        Root { main: main.cast(), poll: poll::<F>, drop: drop::<F> }
+    }
+}
+
+impl Future for Root {
+    type Output = Result<(), ()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: *Main*.
+        unsafe { (self.poll)(self.main, cx) }.map(|normal| if normal { Ok(()) } else { Err(()) })
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        // SAFETY: *Main*.
+        unsafe { (self.drop)(self.main) };
+    }
+}
+
+#[cfg(feature = "alloc")]
+fn place_root(birth: &Birth, root: Root) -> Option<TaskRef> {
+    use crate::task::cell::{Heap, Made, TaskCell};
+    Some(TaskCell::<Made, Root, (), Heap>::of_future(birth, root, ()).boxed())
+}
+
+#[cfg(not(feature = "alloc"))]
+fn place_root(birth: &Birth, root: Root) -> Option<TaskRef> {
+    use crate::task::pool::TaskPool;
+    /// The main tasks of the runs under way, and of those whose main waker is still about.
+    static ROOTS: TaskPool<4, 64> = TaskPool::new();
+    ROOTS.root(birth, root)
+}
+
+/// Runs `main` as the main task on this thread, domain 0, with the workers of `config` beside it, and returns its value when it and
+/// everything it started has ended.
+///
+/// `main` is neither `Send` nor `'static`; what it spawns is `'static`. `run` may be called again, and from several threads at once.
+///
+/// # Errors
+/// [`RunError::Failed`] and [`RunError::Panicked`] are the main task's abnormal ends. [`RunError::Violation`] tells which rule was
+/// broken by which task. In each case every task was cancelled, every finaliser has run and every thread was joined.
+///
+/// # Panics
+/// If the platform breaks the contract of [`Platform::domains`].
+///
+/// Miou: `Miou.run`.
+#[track_caller]
+#[allow(clippy::type_complexity)]
+pub fn run<P, F>(
+    platform: &P,
+    config: Config,
+    main: F,
+) -> Result<<F::Output as Outcome>::Value, RunError<<F::Output as Outcome>::Error, P::Error>>
+where
+    P: Platform,
+    F: Future<Output: Outcome>,
+{
+    let born = Location::caller();
+    if identity::is_set() {
+        return Err(RunError::Nested);
+    }
+    if config.domains > Run::MOST_WORKERS {
+        return Err(RunError::TooManyDomains { asked: config.domains, most: Run::MOST_WORKERS });
+    }
+    let shared = Run::new(config);
+    let main = UnsafeCell::new(Main { future: Some(main), result: None });
+    let failure = Lock::new(None);
+    let fail = |domain: DomainId, error: EventsError<P::Error>| {
+        // The first is told; those that follow from it are not.
+        let later = failure.with(|first: &mut Option<_>| match first {
+            None => {
+                *first = Some((domain, error));
+                None
+            }
+            Some(_) => Some(error),
+        });
+        if let Err(panic) = catch(|| drop(later)) {
+            discard(panic);
+        }
+    };
+    let source = |id: DomainId| {
+        let made = catch(|| platform.events(id).map(|events| (events.interrupter(), events)));
+        let error = match made {
+            Ok(Ok((interrupter, events))) => return Some((events, interrupter)),
+            Ok(Err(error)) => EventsError::Failed(error),
+            Err(panic) => EventsError::Panicked(panic),
+        };
+        fail(id, error);
+        shared.abort();
+        None
+    };
+
+    let worker = |id: DomainId| {
+        let source = source(id);
+        // SAFETY: *Run*: the platform returns when every worker has returned.
+        let domain = unsafe { Domain::new(id, NonNull::from(&shared), P::Events::SUSPENDS) };
+        shared.started();
+        drive(&domain, source, None, &fail);
+    };
+    let mut end = None;
+    let mut domain_zero = || {
+        assert!(end.is_none(), "the platform called `main` twice");
+        // SAFETY: *Run*.
+        let domain = unsafe { Domain::new(DomainId::ZERO, NonNull::from(&shared), P::Events::SUSPENDS) };
+        let birth = domain.birth_of_root(born);
+        // SAFETY: a cell is never null.
+        let root = Root::new(unsafe { NonNull::new_unchecked(main.get()) });
+        let Some(root) = place_root(&birth, root) else {
+            end = Some(Err(RunError::TooManyRuns));
+            shared.stop();
+            return;
+        };
+        drive(&domain, source(DomainId::ZERO), Some(root), &fail);
+        shared.stop();
+        // SAFETY: *Stage*: the main task has ended, and this was its type's result. `run` was the other holder.
+        end = Some(Ok(unsafe {
+            let result = task::take::<Result<(), Exit<()>>>(root);
+            task::release(root);
+            result
+        }));
+    };
+    let started = platform.domains(config.domains, &worker, &mut domain_zero);
+
+    let (violation, failure) = (shared.violation(), failure.with(Option::take));
+    let end = match (started, end) {
+        (Err(error), None) => return Err(RunError::Platform(error)),
+        (_, None) => panic!("the platform returned without having called `main`"),
+        (_, Some(end)) => end?,
+    };
+    if let Some(violation) = violation {
+        return Err(RunError::Violation(violation));
+    }
+    if let Some((domain, error)) = failure {
+        return Err(RunError::Events(domain, error));
+    }
+    match (end, main.into_inner().result) {
+        (Some(Ok(())), Some(Ok(value))) => Ok(value),
+        (Some(Err(Exit::Failed(()))), Some(Err(error))) => Err(RunError::Failed(error)),
+        (Some(Err(Exit::Panicked(panic))), _) => Err(RunError::Panicked(panic)),
+        _ => unreachable!("the main task is cancelled only for a violation or a failed event source"),
+    }
+}
+
+impl Domain {
+    fn birth_of_root(&self, born: &'static Location<'static>) -> Birth {
+        Birth { id: self.next_id(), home: self.run().address(self.id), parent: Parent::NOBODY, born, held: false, sent: false }
+    }
+}
+
+/// The id of the current task; `None` outside a task.
+///
+/// Miou: `Miou.self`.
+pub fn current_task() -> Option<TaskId> {
+    // SAFETY: *Counted*: the domain holds its current task.
+    Domain::with_task(|_, task| unsafe { task.as_ref() }.id)
+}

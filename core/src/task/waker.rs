@@ -1,0 +1,61 @@
+//! A task's waker.
+//!
+//! It may outlive its task, its domain and its run, be used on any thread, and in an interrupt handler. On the task's own domain a
+//! wake is a push to the run queue, without any atomic step; from elsewhere it is one on the state word and one on the inbox.
+
+#![allow(unsafe_code)] // A raw waker is a raw pointer.
+
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::state::Send;
+use super::{Header, TaskRef, release};
+use crate::domain::Domain;
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
+
+/// A waker of the task that is not counted: for the duration of a poll, in which the home domain holds the task.
+pub(crate) fn borrowed(task: TaskRef) -> ManuallyDrop<Waker> {
+    // SAFETY: the vtable's functions take what is a `TaskRef`; the waker is not dropped, so it need not be counted.
+    ManuallyDrop::new(unsafe { Waker::new(task.as_ptr().cast_const().cast(), &VTABLE) })
+}
+
+fn task(data: *const ()) -> TaskRef {
+    // SAFETY: `borrowed` made the pointer from a `NonNull`.
+    unsafe { NonNull::new_unchecked(data.cast_mut().cast::<Header>()) }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: *Counted*: the waker being cloned holds the task.
+    unsafe { task(data).as_ref() }.retain();
+    RawWaker::new(data, &VTABLE)
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: the same waker: woken, then dropped.
+    unsafe {
+        wake_by_ref(data);
+        drop(data);
+    }
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    let task = task(data);
+    // SAFETY: *Counted*: the waker holds the task until this returns.
+    let header = unsafe { task.as_ref() };
+    // Only an address is compared: a mailbox may have been there before ours, but then its tasks have ended, and `wake` sees that.
+    if Domain::with(|domain| domain.is_home_of(header).then(|| domain.make_runnable(task))).flatten().is_some() {
+        return;
+    }
+    match header.state.wake() {
+        // SAFETY: *Queued*: we set the bit, so the link is ours, and *Kept*: the home domain lives until it takes the node.
+        Send::Push => unsafe { header.home.as_ref().push(task) },
+        Send::OnItsWay | Send::Ended => {}
+    }
+}
+
+unsafe fn drop(data: *const ()) {
+    // SAFETY: *Counted*: a waker that was cloned is counted.
+    unsafe { release(task(data)) };
+}

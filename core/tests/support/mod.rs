@@ -1,0 +1,156 @@
+//! A platform for the tests: domains are threads, and a domain sleeps on a condition variable.
+//!
+//! Events are made by hand: a test keeps a [`Hand`], and whoever calls [`Hand::fire`] with a point's id, on any thread, has the domain's next
+//! `select` resume it. What the runtime tells the source (waits, given-up points) is recorded.
+
+#![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant as StdInstant};
+
+use matou_core::platform::{Events, Interrupt, Platform, Signals, Wait};
+use matou_core::time::Instant;
+use matou_core::{DomainId, PointId};
+
+/// One domain's source of events, as the test sees it.
+#[derive(Debug, Default)]
+pub struct Hand {
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    interrupted: bool,
+    fired: Vec<PointId>,
+    log: Log,
+}
+
+/// What the runtime asked the source and told it.
+#[derive(Debug, Default, Clone)]
+pub struct Log {
+    /// `select` calls that may not wait.
+    pub looks: usize,
+    /// `select` calls that may wait.
+    pub sleeps: usize,
+    /// Calls of `interrupt`.
+    pub interrupts: usize,
+    /// Points told as given up, in order.
+    pub cancelled: Vec<PointId>,
+}
+
+impl Hand {
+    /// Has the next `select` resume the point.
+    pub fn fire(&self, point: PointId) {
+        self.state.lock().unwrap().fired.push(point);
+        self.bell.notify_all();
+    }
+
+    pub fn log(&self) -> Log {
+        self.state.lock().unwrap().log.clone()
+    }
+
+    /// Waits until the log says so.
+    pub fn wait_until(&self, condition: impl Fn(&Log) -> bool) {
+        let mut state = self.state.lock().unwrap();
+        while !condition(&state.log) {
+            state = self.bell.wait(state).unwrap();
+        }
+    }
+}
+
+/// The platform: one [`Hand`] a domain.
+#[derive(Debug, Clone)]
+pub struct Threads {
+    pub hands: Vec<Arc<Hand>>,
+    epoch: StdInstant,
+}
+
+impl Threads {
+    /// For runs with this many workers.
+    pub fn new(workers: usize) -> Threads {
+        Threads { hands: (0..=workers).map(|_| Arc::default()).collect(), epoch: StdInstant::now() }
+    }
+
+    pub fn hand(&self, domain: usize) -> Arc<Hand> {
+        self.hands[domain].clone()
+    }
+}
+
+pub struct ByHand {
+    hand: Arc<Hand>,
+    epoch: StdInstant,
+}
+
+pub struct Bell(Arc<Hand>);
+
+impl Interrupt for Bell {
+    fn interrupt(&self) {
+        let mut state = self.0.state.lock().unwrap();
+        state.interrupted = true;
+        state.log.interrupts += 1;
+        self.0.bell.notify_all();
+    }
+}
+
+impl Events for ByHand {
+    type Interrupt = Bell;
+    type Error = &'static str;
+
+    fn interrupter(&self) -> Bell {
+        Bell(self.hand.clone())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.epoch.elapsed().as_nanos() as u64)
+    }
+
+    fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), &'static str> {
+        let mut state = self.hand.state.lock().unwrap();
+        state.log.cancelled.extend_from_slice(cancelled);
+        match wait {
+            Wait::No => state.log.looks += 1,
+            Wait::Until(_) | Wait::Forever => state.log.sleeps += 1,
+        }
+        self.hand.bell.notify_all();
+        while !state.interrupted && state.fired.is_empty() {
+            let left = match wait {
+                Wait::No => break,
+                Wait::Forever => Duration::MAX,
+                Wait::Until(deadline) => deadline.saturating_duration_since(Instant::from_nanos(self.epoch.elapsed().as_nanos() as u64)),
+            };
+            if left.is_zero() {
+                break;
+            }
+            state = if left == Duration::MAX {
+                self.hand.bell.wait(state).unwrap()
+            } else {
+                self.hand.bell.wait_timeout(state, left).unwrap().0
+            };
+        }
+        state.interrupted = false;
+        for point in std::mem::take(&mut state.fired) {
+            signals.resume(point);
+        }
+        Ok(())
+    }
+}
+
+impl Platform for Threads {
+    type Error = &'static str;
+    type Events = ByHand;
+
+    fn events(&self, domain: DomainId) -> Result<ByHand, &'static str> {
+        Ok(ByHand { hand: self.hand(domain.index()), epoch: self.epoch })
+    }
+
+    fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> Result<(), &'static str> {
+        std::thread::scope(|scope| {
+            for id in 1..=workers {
+                scope.spawn(move || worker(DomainId::new(id)));
+            }
+            main();
+        });
+        Ok(())
+    }
+}

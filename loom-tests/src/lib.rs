@@ -1,0 +1,1 @@
+//! Models of matou's lock-free parts; see `tests/`.
