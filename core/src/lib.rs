@@ -71,6 +71,7 @@ mod promise;
 mod random;
 mod run;
 pub mod suspension;
+pub mod sync;
 pub mod time;
 mod violation;
 

@@ -40,12 +40,13 @@ pub(crate) use const_unless_loom;
 
 /// The lock of the few lists that several threads edit: the waiters of [`sync`](crate::sync) and the record of a violation.
 ///
-/// It is held for a handful of instructions, never over a wake and never over foreign code.
-#[cfg(not(loom))]
+/// It is held for a handful of instructions, never over a wake and never over foreign code. With the feature `critical-section` it is one,
+/// so that interrupt handlers may take it too.
+#[cfg(not(any(loom, feature = "critical-section")))]
 #[derive(Debug)]
 pub(crate) struct Lock<T>(spin::Mutex<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, feature = "critical-section")))]
 impl<T> Lock<T> {
     pub(crate) const fn new(value: T) -> Self {
         Lock(spin::Mutex::new(value))
@@ -53,6 +54,22 @@ impl<T> Lock<T> {
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock())
+    }
+}
+
+/// The same, with interrupts off.
+#[cfg(all(not(loom), feature = "critical-section"))]
+#[derive(Debug)]
+pub(crate) struct Lock<T>(critical_section::Mutex<core::cell::RefCell<T>>);
+
+#[cfg(all(not(loom), feature = "critical-section"))]
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Lock(critical_section::Mutex::new(core::cell::RefCell::new(value)))
+    }
+
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        critical_section::with(|section| f(&mut self.0.borrow_ref_mut(section)))
     }
 }
 

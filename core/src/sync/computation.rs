@@ -1,0 +1,170 @@
+//! A computation: a value set once, for any number of waiters.
+//!
+//! `state` goes from EMPTY to WRITING to DONE. Invariant *Once*: who moved it from EMPTY writes the value, alone, before DONE is published;
+//! after DONE the value is never changed, and is shared.
+
+#![allow(unsafe_code)] // The value is written once through an `UnsafeCell`, under *Once*.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll};
+
+use super::waiters::{Waiter, Waiters};
+use crate::effect;
+use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+
+const EMPTY: u8 = 0;
+const WRITING: u8 = 1;
+const DONE: u8 = 2;
+
+/// A value that is set once, from any thread and from outside the runtime, and that any number of tasks on any domains wait for.
+///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// # use matou_core::{run, spawn, platform::Bare, sync::Computation, Config};
+/// # let ran = run(&Bare, Config::new(), async {
+/// let answer = std::rc::Rc::new(Computation::new());
+/// let asking = spawn({
+///     let answer = answer.clone();
+///     async move { *answer.wait().await }
+/// });
+/// assert_eq!(answer.try_complete(42), Ok(()));
+/// assert_eq!(answer.try_complete(43), Err(43));
+/// assert_eq!(asking.await.ok(), Some(42));
+/// # });
+/// # assert!(ran.is_ok());
+/// # }
+/// ```
+///
+/// Miou: `'a Miou.Computation.t`.
+pub struct Computation<T> {
+    state: AtomicU8,
+    value: UnsafeCell<Option<T>>,
+    waiters: Waiters,
+}
+
+// SAFETY: *Once*: the value is written by one thread (`Send`), then shared (`Sync`); the waiters are under a lock.
+unsafe impl<T: Send + Sync> Sync for Computation<T> {}
+// SAFETY: a computation that moves has no waiters, as they borrow it.
+unsafe impl<T: Send> Send for Computation<T> {}
+
+impl<T> Computation<T> {
+    const_unless_loom! {
+        /// A computation without a value.
+        ///
+        /// Miou: `Miou.Computation.create`.
+        pub fn new() -> Computation<T> {
+            Computation { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(None), waiters: Waiters::new() }
+        }
+    }
+
+    /// Sets the value and wakes all who wait.
+    ///
+    /// # Errors
+    /// The value is given back if there is one already, or another thread is setting it.
+    ///
+    /// Miou: `Miou.Computation.try_return`.
+    pub fn try_complete(&self, value: T) -> Result<(), T> {
+        if self.state.compare_exchange(EMPTY, WRITING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return Err(value);
+        }
+        // SAFETY: *Once*: we moved it from EMPTY.
+        unsafe { *self.value.get() = Some(value) };
+        self.state.store(DONE, Ordering::Release);
+        while let Some(waker) = self.waiters.pop() {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// The value, if it was set.
+    ///
+    /// Miou: `Miou.Computation.peek`.
+    pub fn peek(&self) -> Option<&T> {
+        if self.state.load(Ordering::Acquire) != DONE {
+            return None;
+        }
+        // SAFETY: *Once*: after DONE it is only shared.
+        unsafe { (*self.value.get()).as_ref() }
+    }
+
+    /// Whether the value was set.
+    ///
+    /// Miou: `Miou.Computation.is_running`, negated.
+    pub fn is_complete(&self) -> bool {
+        self.peek().is_some()
+    }
+
+    /// Takes the value out of a computation that nobody else holds.
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+
+    /// Waits for the value.
+    ///
+    /// # Cancellation
+    /// Dropped early it leaves nothing behind.
+    ///
+    /// Miou: `Miou.Computation.await`.
+    pub fn wait(&self) -> Wait<'_, T> {
+        Wait { computation: self, waiter: Waiter::new() }
+    }
+}
+
+impl<T> Default for Computation<T> {
+    fn default() -> Self {
+        Computation::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Computation<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Computation").field("value", &self.peek()).finish()
+    }
+}
+
+/// The future of [`Computation::wait`].
+#[must_use = "it waits only when awaited"]
+pub struct Wait<'a, T> {
+    computation: &'a Computation<T>,
+    waiter: Waiter,
+}
+
+impl<T> fmt::Debug for Wait<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("complete", &self.computation.is_complete()).finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> Future for Wait<'a, T> {
+    type Output = &'a T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<&'a T> {
+        if effect::poll_budget(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let this = self.as_ref().get_ref();
+        let computation = this.computation;
+        if let Some(value) = computation.peek() {
+            return Poll::Ready(value);
+        }
+        // SAFETY: *Pinned*: the waiter is part of a pinned future, whose drop unlists it.
+        let old = unsafe { computation.waiters.wait(NonNull::from(&this.waiter), cx.waker().clone()) };
+        drop(old);
+        // Set between the look and the listing: who set it may have found nobody.
+        match computation.peek() {
+            Some(value) => Poll::Ready(value),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Wait<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: *Pinned*.
+        drop(unsafe { self.computation.waiters.remove(NonNull::from(&self.waiter)) });
+    }
+}
