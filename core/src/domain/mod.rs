@@ -37,6 +37,8 @@ use crate::id::{DomainId, TaskId};
 use crate::outcome::{Panic, catch, discard};
 #[cfg(feature = "alloc")]
 use crate::random::Random;
+#[cfg(feature = "alloc")]
+use crate::task::cache::Cache;
 use crate::task::{Header, InboxChain, RunChain, TaskRef, home};
 use crate::time::Instant;
 use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
@@ -93,6 +95,8 @@ pub(crate) struct Domain {
     last_now: Cell<Instant>,
     #[cfg(feature = "alloc")]
     pub(crate) random: Random,
+    #[cfg(feature = "alloc")]
+    pub(crate) cache: Cache,
 }
 
 impl Domain {
@@ -125,6 +129,8 @@ impl Domain {
             last_now: Cell::new(Instant::from_nanos(0)),
             #[cfg(feature = "alloc")]
             random: Random::new(config.seed, id.index() as u64),
+            #[cfg(feature = "alloc")]
+            cache: Cache::new(),
         }
     }
 

@@ -90,8 +90,8 @@ pub(crate) enum Heap {}
 #[cfg(feature = "alloc")]
 impl Storage for Heap {
     unsafe fn free<T>(task: TaskRef) {
-        // SAFETY: the memory is that of a `Box<T>`; `ManuallyDrop` has `T`'s layout, and its contents are not dropped.
-        drop(unsafe { alloc::boxed::Box::from_raw(task.as_ptr().cast::<ManuallyDrop<T>>()) });
+        // SAFETY: promised by the caller; `boxed` placed it.
+        unsafe { super::cache::free(task.cast::<T>()) };
     }
 }
 
@@ -130,7 +130,7 @@ impl<C: FnOnce() -> F, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCe
 impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside> TaskCell<M, F, B, Heap> {
     /// Puts the task on the heap.
     pub(crate) fn boxed(self) -> TaskRef {
-        NonNull::from(alloc::boxed::Box::leak(alloc::boxed::Box::new(self))).cast()
+        super::cache::place(self).cast()
     }
 }
 

@@ -28,6 +28,8 @@
 
 #![allow(unsafe_code)] // Headers are shared through raw pointers, under the invariants above.
 
+#[cfg(feature = "alloc")]
+pub(crate) mod cache;
 pub(crate) mod cell;
 pub(crate) mod pool;
 pub(crate) mod state;
