@@ -15,9 +15,7 @@ pub struct Args {
 impl Args {
     /// From what follows the program's (or the subcommand's) name.
     pub fn new(rest: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            rest: rest.into_iter().collect(),
-        }
+        Self { rest: rest.into_iter().collect() }
     }
 
     /// Takes `--name value`, parsed, if it is there. The first of several counts; the others stay.
@@ -50,10 +48,7 @@ impl Args {
             return Ok(None);
         };
         text.split(',')
-            .map(|item| {
-                item.parse()
-                    .map_err(|error| format!("{name} {text}: {item}: {error}"))
-            })
+            .map(|item| item.parse().map_err(|error| format!("{name} {text}: {item}: {error}")))
             .collect::<Result<_, _>>()
             .map(Some)
     }
@@ -107,15 +102,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_option() {
-        assert_eq!(
-            args("--size").option::<u32>("--size"),
-            Err("--size needs a value".into())
-        );
-        assert!(
-            args("--size x")
-                .option::<u32>("--size")
-                .is_err_and(|error| error.starts_with("--size x: "))
-        );
+        assert_eq!(args("--size").option::<u32>("--size"), Err("--size needs a value".into()));
+        assert!(args("--size x").option::<u32>("--size").is_err_and(|error| error.starts_with("--size x: ")));
         assert_eq!(args("--sise 1").finish(), Err("what is --sise?".into()));
     }
 }

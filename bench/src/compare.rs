@@ -63,29 +63,16 @@ struct Options {
 impl Options {
     fn parse(mut args: Args) -> Result<Self, Failure> {
         let matou: Option<PathBuf> = args.option("--matou")?;
-        let names = args
-            .list("--servers")?
-            .unwrap_or_else(|| ["epoll", "tokio", "matou"].map(str::to_owned).to_vec());
+        let names = args.list("--servers")?.unwrap_or_else(|| ["epoll", "tokio", "matou"].map(str::to_owned).to_vec());
         let mut programs = Vec::new();
         while let Some(also) = args.option::<String>("--also")? {
-            let (name, command) = also
-                .split_once('=')
-                .ok_or_else(|| format!("--also {also}: NAME=COMMAND is wanted"))?;
-            programs.push(Program {
-                name: name.to_owned(),
-                command: command.split_whitespace().map(OsString::from).collect(),
-            });
+            let (name, command) = also.split_once('=').ok_or_else(|| format!("--also {also}: NAME=COMMAND is wanted"))?;
+            programs.push(Program { name: name.to_owned(), command: command.split_whitespace().map(OsString::from).collect() });
         }
         let mut options = Self {
-            connections: args
-                .list("--connections")?
-                .unwrap_or_else(|| vec![1, 50, 1000]),
+            connections: args.list("--connections")?.unwrap_or_else(|| vec![1, 50, 1000]),
             size: args.option("--size")?.unwrap_or(64),
-            waiting: if args.flag("--sleep") {
-                Waiting::Sleep
-            } else {
-                Waiting::Spin
-            },
+            waiting: if args.flag("--sleep") { Waiting::Sleep } else { Waiting::Spin },
             rounds: args.option("--rounds")?.unwrap_or(61),
             window: Duration::from_millis(args.option("--window")?.unwrap_or(100)),
             idle: args.option("--idle")?.unwrap_or(1000),
@@ -125,18 +112,12 @@ fn known_command(name: &str, matou: Option<&Path>) -> Result<Vec<OsString>, Fail
         ),
         _ => return Err(format!("no server is called {name}; --also adds one").into()),
     };
-    Ok([program.into_os_string()]
-        .into_iter()
-        .chain(first.iter().chain(&listen).map(OsString::from))
-        .chain([buffer.into()])
-        .collect())
+    Ok([program.into_os_string()].into_iter().chain(first.iter().chain(&listen).map(OsString::from)).chain([buffer.into()]).collect())
 }
 
 /// Where matou's echo server is; an error that says how to build it, if it is not there.
 fn matou_echo(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .ok_or("bench/ is not inside a checkout")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("bench/ is not inside a checkout")?;
     let path = given.map_or_else(|| root.join("target/release/echo"), Path::to_path_buf);
     if path.is_file() {
         // The launcher would look for a bare name in PATH.
@@ -182,54 +163,12 @@ struct Measure {
 }
 
 const MEASURES: [Measure; 6] = [
-    Measure {
-        name: "CPU per round trip",
-        unit: "µs",
-        scale: 1e-3,
-        digits: 2,
-        ratio: true,
-        of: |sample| sample.cpu,
-    },
-    Measure {
-        name: "round trips",
-        unit: "1/s",
-        scale: 1.0,
-        digits: 0,
-        ratio: true,
-        of: |sample| sample.rate,
-    },
-    Measure {
-        name: "p50",
-        unit: "µs",
-        scale: 1e-3,
-        digits: 1,
-        ratio: true,
-        of: |sample| sample.latency[0],
-    },
-    Measure {
-        name: "p99",
-        unit: "µs",
-        scale: 1e-3,
-        digits: 1,
-        ratio: true,
-        of: |sample| sample.latency[1],
-    },
-    Measure {
-        name: "p99.9",
-        unit: "µs",
-        scale: 1e-3,
-        digits: 1,
-        ratio: true,
-        of: |sample| sample.latency[2],
-    },
-    Measure {
-        name: "server busy",
-        unit: "%",
-        scale: 100.0,
-        digits: 0,
-        ratio: false,
-        of: |sample| sample.busy,
-    },
+    Measure { name: "CPU per round trip", unit: "µs", scale: 1e-3, digits: 2, ratio: true, of: |sample| sample.cpu },
+    Measure { name: "round trips", unit: "1/s", scale: 1.0, digits: 0, ratio: true, of: |sample| sample.rate },
+    Measure { name: "p50", unit: "µs", scale: 1e-3, digits: 1, ratio: true, of: |sample| sample.latency[0] },
+    Measure { name: "p99", unit: "µs", scale: 1e-3, digits: 1, ratio: true, of: |sample| sample.latency[1] },
+    Measure { name: "p99.9", unit: "µs", scale: 1e-3, digits: 1, ratio: true, of: |sample| sample.latency[2] },
+    Measure { name: "server busy", unit: "%", scale: 100.0, digits: 0, ratio: false, of: |sample| sample.busy },
 ];
 
 /// What `compare` does.
@@ -242,12 +181,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         options.size,
         options.rounds,
         options.window.as_millis(),
-        options
-            .programs
-            .iter()
-            .map(|program| program.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
+        options.programs.iter().map(|program| program.name.as_str()).collect::<Vec<_>>().join(", "),
         options.server_cpu,
         options.load_cpu,
         match options.waiting {
@@ -259,15 +193,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     kernel::pin(options.load_cpu)?;
 
     let mut rows = Vec::new();
-    let mut windows = String::from(
-        "connections\tserver\tround\tcpu_ns\tround_trips_per_s\tbusy\tp50_ns\tp99_ns\tp999_ns\tmax_ns\n",
-    );
+    let mut windows = String::from("connections\tserver\tround\tcpu_ns\tround_trips_per_s\tbusy\tp50_ns\tp99_ns\tp999_ns\tmax_ns\n");
     let start = Instant::now();
-    let servers = options
-        .programs
-        .iter()
-        .map(|program| Server::start(program, options.server_cpu))
-        .collect::<Result<Vec<_>, _>>()?;
+    let servers = options.programs.iter().map(|program| Server::start(program, options.server_cpu)).collect::<Result<Vec<_>, _>>()?;
     for &connections in &options.connections {
         let samples = measure(&options, &servers, connections)?;
         for (server, samples) in servers.iter().zip(&samples) {
@@ -283,11 +211,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 )?;
             }
         }
-        rows.extend(
-            MEASURES
-                .iter()
-                .map(|measure| row(measure, connections, &samples)),
-        );
+        rows.extend(MEASURES.iter().map(|measure| row(measure, connections, &samples)));
         eprintln!("{connections} connections: {:.0?} so far", start.elapsed());
     }
     drop(servers);
@@ -295,15 +219,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         rows.push(memory(&options)?);
     }
 
-    let names: Vec<&str> = options
-        .programs
-        .iter()
-        .map(|program| program.name.as_str())
-        .collect();
+    let names: Vec<&str> = options.programs.iter().map(|program| program.name.as_str()).collect();
     print!("{}", markdown("connections", &names, &rows));
     if let Some(path) = &options.out {
-        fs::write(path, values("connections", &names, &rows))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        fs::write(path, values("connections", &names, &rows)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if let Some(path) = &options.windows {
         fs::write(path, windows).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -312,22 +231,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// All rounds for one number of connections.
-fn measure(
-    options: &Options,
-    servers: &[Server],
-    connections: usize,
-) -> Result<Vec<Samples>, Failure> {
+fn measure(options: &Options, servers: &[Server], connections: usize) -> Result<Vec<Samples>, Failure> {
     let mut generators = Vec::new();
     for server in servers {
-        let mut generator = Generator::start(
-            server.address(),
-            options.size,
-            options.waiting,
-            options.load_cpu,
-        )?;
-        generator
-            .open(connections)
-            .map_err(|error| format!("{}: {error}", server.name()))?;
+        let mut generator = Generator::start(server.address(), options.size, options.waiting, options.load_cpu)?;
+        generator.open(connections).map_err(|error| format!("{}: {error}", server.name()))?;
         generators.push(generator);
     }
     let mut samples = vec![Samples::new(); servers.len()];
@@ -343,11 +251,7 @@ fn measure(
 }
 
 /// One window of one server, after a tenth of it that does not count: the caches are still the previous server's.
-fn window(
-    server: &Server,
-    generator: &mut Generator,
-    duration: Duration,
-) -> Result<Sample, Failure> {
+fn window(server: &Server, generator: &mut Generator, duration: Duration) -> Result<Sample, Failure> {
     generator.run(duration / 10)?;
     let before = kernel::settled_cpu_time(server.id())?;
     let report = generator.run(duration)?;
@@ -364,10 +268,7 @@ fn window(
 }
 
 fn row(measure: &Measure, connections: usize, samples: &[Samples]) -> Row {
-    let figures: Vec<Vec<f64>> = samples
-        .iter()
-        .map(|samples| samples.iter().map(measure.of).collect())
-        .collect();
+    let figures: Vec<Vec<f64>> = samples.iter().map(|samples| samples.iter().map(measure.of).collect()).collect();
     Row {
         subject: connections.to_string(),
         what: format!("{}, {}", measure.name, measure.unit),
@@ -383,16 +284,9 @@ fn memory(options: &Options) -> Result<Row, Failure> {
     for _ in 0..MEMORY_ROUNDS {
         for (program, figures) in options.programs.iter().zip(&mut figures) {
             let server = Server::start(program, options.server_cpu)?;
-            let mut generator = Generator::start(
-                server.address(),
-                options.size,
-                options.waiting,
-                options.load_cpu,
-            )?;
+            let mut generator = Generator::start(server.address(), options.size, options.waiting, options.load_cpu)?;
             let mut resident_with = |connections| {
-                generator
-                    .open(connections)
-                    .map_err(|error| format!("{}: {error}", server.name()))?;
+                generator.open(connections).map_err(|error| format!("{}: {error}", server.name()))?;
                 kernel::settled_cpu_time(server.id())?;
                 Ok::<_, Failure>(kernel::resident(server.id())? as f64)
             };
@@ -408,18 +302,10 @@ fn memory(options: &Options) -> Result<Row, Failure> {
         .enumerate()
         .map(|(index, figures)| {
             let value = Median::of(figures).value;
-            Cell {
-                value,
-                ratio: (index > 0 && first > 0.0).then(|| Median::of([value / first])),
-            }
+            Cell { value, ratio: (index > 0 && first > 0.0).then(|| Median::of([value / first])) }
         })
         .collect();
-    Ok(Row {
-        subject: format!("{} idle", options.idle),
-        what: "memory per connection, bytes".to_owned(),
-        digits: 0,
-        cells,
-    })
+    Ok(Row { subject: format!("{} idle", options.idle), what: "memory per connection, bytes".to_owned(), digits: 0, cells })
 }
 
 #[cfg(test)]
@@ -427,21 +313,14 @@ mod tests {
     use super::*;
 
     fn sample(cpu: f64) -> Sample {
-        Sample {
-            cpu,
-            rate: 1e9 / cpu,
-            busy: 0.5,
-            latency: [cpu; 4],
-        }
+        Sample { cpu, rate: 1e9 / cpu, busy: 0.5, latency: [cpu; 4] }
     }
 
     #[test]
     fn ratios_are_paired_by_round() {
         // The machine is ten times slower in every other round; the second server always needs twice the time.
         let slow = |round: u32| if round.is_multiple_of(2) { 10.0 } else { 1.0 };
-        let samples: Vec<Samples> = [100.0, 200.0]
-            .map(|cpu| (0..8).map(|round| sample(cpu * slow(round))).collect())
-            .into();
+        let samples: Vec<Samples> = [100.0, 200.0].map(|cpu| (0..8).map(|round| sample(cpu * slow(round))).collect()).into();
         let row = row(&MEASURES[0], 7, &samples);
         let ratio = row.cells[1].ratio.unwrap();
         assert_eq!((ratio.value, ratio.interval), (2.0, Some((2.0, 2.0))));

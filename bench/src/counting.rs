@@ -35,10 +35,7 @@ pub fn start() {
 /// Stops counting.
 pub fn stop() -> Count {
     ON.store(false, Relaxed);
-    Count {
-        allocations: ALLOCATIONS.load(Relaxed),
-        bytes: BYTES.load(Relaxed),
-    }
+    Count { allocations: ALLOCATIONS.load(Relaxed), bytes: BYTES.load(Relaxed) }
 }
 
 #[inline]

@@ -31,11 +31,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: vec![0; BUCKETS].into(),
-            total: 0,
-            max: 0,
-        }
+        Self { counts: vec![0; BUCKETS].into(), total: 0, max: 0 }
     }
 }
 
@@ -105,10 +101,7 @@ mod tests {
         }
         for (part, exact) in [(0.5, 50_000.0), (0.99, 99_000.0), (0.999, 99_900.0)] {
             let found = histogram.quantile(part) as f64;
-            assert!(
-                found >= exact && found <= exact * (1.0 + 1.0 / 64.0),
-                "{part}: {found}"
-            );
+            assert!(found >= exact && found <= exact * (1.0 + 1.0 / 64.0), "{part}: {found}");
         }
         assert_eq!(histogram.quantile(1.0), 100_000);
         assert_eq!(histogram.quantile(0.0), 1);

@@ -26,9 +26,7 @@ pub fn cpu_time(process: u32) -> io::Result<Duration> {
             .split_whitespace()
             .next()
             .and_then(|field| field.parse::<u64>().ok())
-            .ok_or_else(|| {
-                io::Error::other(format!("{}: not understood: {text}", path.display()))
-            })?;
+            .ok_or_else(|| io::Error::other(format!("{}: not understood: {text}", path.display())))?;
     }
     Ok(Duration::from_nanos(nanoseconds))
 }
@@ -53,13 +51,7 @@ pub fn resident(process: u32) -> io::Result<u64> {
     let path = format!("/proc/{process}/smaps_rollup");
     fs::read_to_string(&path)?
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("Rss:")?
-                .strip_suffix("kB")?
-                .trim()
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix("Rss:")?.strip_suffix("kB")?.trim().parse().ok())
         .map(|kilobytes: u64| kilobytes * 1024)
         .ok_or_else(|| io::Error::other(format!("{path}: no resident set size")))
 }
@@ -71,17 +63,13 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     }
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
-    sched_setaffinity(None, &cpus)
-        .map_err(|error| io::Error::other(format!("core {cpu} cannot be had: {error}")))
+    sched_setaffinity(None, &cpus).map_err(|error| io::Error::other(format!("core {cpu} cannot be had: {error}")))
 }
 
 /// Lets the process open as many files as it may without asking anyone.
 pub fn raise_file_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     Ok(setrlimit(Resource::Nofile, raised)?)
 }
 

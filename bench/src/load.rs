@@ -101,16 +101,10 @@ impl Load {
     pub fn open(&mut self, count: usize) -> io::Result<()> {
         while self.connections.len() < count {
             let index = self.connections.len();
-            let stream = TcpStream::connect(self.server)
-                .map_err(|error| context(error, format_args!("connection {index}")))?;
+            let stream = TcpStream::connect(self.server).map_err(|error| context(error, format_args!("connection {index}")))?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
-            epoll::add(
-                &self.epoll,
-                &stream,
-                EventData::new_u64(index as u64),
-                EventFlags::IN,
-            )?;
+            epoll::add(&self.epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
             self.connections.push(Connection {
                 stream,
                 // Neighbours do not send the same either.
@@ -131,15 +125,7 @@ impl Load {
     }
 
     fn exchange(&mut self, which: Range<usize>, duration: Duration) -> io::Result<Window> {
-        let Self {
-            epoll,
-            connections,
-            size,
-            waiting,
-            pattern,
-            scratch,
-            ..
-        } = self;
+        let Self { epoll, connections, size, waiting, pattern, scratch, .. } = self;
         let message = |place: usize| &pattern[place..place + *size];
         let mut latency = Histogram::default();
         let mut on_their_way = which.len();
@@ -165,9 +151,7 @@ impl Load {
                 Ok(([], _)) => {
                     return Err(io::Error::new(
                         ErrorKind::TimedOut,
-                        format!(
-                            "{on_their_way} connections have waited {PATIENCE:?} for a message"
-                        ),
+                        format!("{on_their_way} connections have waited {PATIENCE:?} for a message"),
                     ));
                 }
                 Ok((ready, _)) => ready,
@@ -182,9 +166,7 @@ impl Load {
                     connection.send(epoll, index, message(connection.place))?;
                 }
                 // Errors and hang-ups are learnt from the read.
-                if flags == EventFlags::OUT
-                    || !connection.receive(index, message(connection.place), scratch)?
-                {
+                if flags == EventFlags::OUT || !connection.receive(index, message(connection.place), scratch)? {
                     continue;
                 }
                 last = Instant::now();
@@ -197,10 +179,7 @@ impl Load {
                 }
             }
         }
-        Ok(Window {
-            elapsed: last - start,
-            latency,
-        })
+        Ok(Window { elapsed: last - start, latency })
     }
 }
 
@@ -237,17 +216,8 @@ impl Connection {
         let blocked = self.sent < message.len();
         if blocked != self.blocked {
             self.blocked = blocked;
-            let interest = if blocked {
-                EventFlags::IN | EventFlags::OUT
-            } else {
-                EventFlags::IN
-            };
-            epoll::modify(
-                epoll,
-                &self.stream,
-                EventData::new_u64(index as u64),
-                interest,
-            )?;
+            let interest = if blocked { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            epoll::modify(epoll, &self.stream, EventData::new_u64(index as u64), interest)?;
         }
         Ok(())
     }
@@ -256,9 +226,7 @@ impl Connection {
     fn receive(&mut self, index: usize, message: &[u8], scratch: &mut [u8]) -> io::Result<bool> {
         let count = match self.stream.read(scratch) {
             Ok(count) => count,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return Ok(false);
             }
             Err(error) => return Err(context(error, format_args!("connection {index}"))),
@@ -275,11 +243,7 @@ impl Connection {
         };
         Err(io::Error::new(
             ErrorKind::InvalidData,
-            format!(
-                "connection {index}: {wrong} (after {} of {} bytes of a message)",
-                self.received,
-                message.len()
-            ),
+            format!("connection {index}: {wrong} (after {} of {} bytes of a message)", self.received, message.len()),
         ))
     }
 }
@@ -348,16 +312,8 @@ mod tests {
 
     #[test]
     fn a_server_that_answers_too_much_or_hangs_up_is_found_out() {
-        for (answer, complaint) in [
-            (
-                (|bytes| bytes.push(0)) as fn(&mut Vec<u8>),
-                "more came back",
-            ),
-            (Vec::clear, "closed"),
-        ] {
-            let error = Load::new(server(answer), 64, Waiting::Sleep)
-                .and_then(|mut load| load.open(1))
-                .unwrap_err();
+        for (answer, complaint) in [((|bytes| bytes.push(0)) as fn(&mut Vec<u8>), "more came back"), (Vec::clear, "closed")] {
+            let error = Load::new(server(answer), 64, Waiting::Sleep).and_then(|mut load| load.open(1)).unwrap_err();
             assert!(error.to_string().contains(complaint), "{error}");
         }
     }

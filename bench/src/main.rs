@@ -71,11 +71,7 @@ fn load(mut args: Args) -> Result<(), Failure> {
     let window = Duration::from_millis(args.option("--window")?.unwrap_or(1000));
     let server: Option<u32> = args.option("--pid")?;
     let cpu: Option<usize> = args.option("--cpu")?;
-    let waiting = if args.flag("--spin") {
-        Waiting::Spin
-    } else {
-        Waiting::Sleep
-    };
+    let waiting = if args.flag("--spin") { Waiting::Spin } else { Waiting::Sleep };
     let address: SocketAddr = args.next("ADDRESS")?.parse()?;
     args.finish()?;
 
@@ -90,9 +86,7 @@ fn load(mut args: Args) -> Result<(), Failure> {
     let cpu_time = |server: Option<u32>| server.map(kernel::settled_cpu_time).transpose();
     let before = cpu_time(server)?;
     let mut total = Window::default();
-    let left = |total: &Window| {
-        Duration::try_from_secs_f64(seconds).map(|all| all.saturating_sub(total.elapsed))
-    };
+    let left = |total: &Window| Duration::try_from_secs_f64(seconds).map(|all| all.saturating_sub(total.elapsed));
     while !left(&total)?.is_zero() {
         let one = load.run(window.min(left(&total)?))?;
         println!("{}", line(&one));

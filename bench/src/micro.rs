@@ -4,6 +4,7 @@
 //! executor has warmed up. As in [`crate::compare`] the time is cut into short windows that go to one executor after the
 //! other, and each figure is divided by the first executor's of the same round.
 
+pub mod matou;
 pub mod tokio;
 
 use std::fs;
@@ -54,14 +55,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 6] = [
-        Self::SpawnAwait,
-        Self::SpawnAwaitMany,
-        Self::YieldTwo,
-        Self::YieldMany,
-        Self::Call,
-        Self::CallMany,
-    ];
+    const ALL: [Self; 6] = [Self::SpawnAwait, Self::SpawnAwaitMany, Self::YieldTwo, Self::YieldMany, Self::Call, Self::CallMany];
 
     const fn name(self) -> &'static str {
         match self {
@@ -99,11 +93,7 @@ pub struct Meter {
 impl Meter {
     /// Begins with the warm-up, a tenth of the window, in which nothing is counted.
     pub fn start(self) -> Watch {
-        Watch {
-            meter: self,
-            start: Instant::now(),
-            operations: None,
-        }
+        Watch { meter: self, start: Instant::now(), operations: None }
     }
 }
 
@@ -135,11 +125,7 @@ impl Watch {
                 if elapsed < self.meter.window {
                     return None;
                 }
-                let count = if self.meter.counting {
-                    counting::stop()
-                } else {
-                    counting::Count::default()
-                };
+                let count = if self.meter.counting { counting::stop() } else { counting::Count::default() };
                 let operations = *sum as f64;
                 Some(Figures {
                     time: elapsed.as_nanos() as f64 / operations,
@@ -196,19 +182,13 @@ pub fn run(mut args: Args, executors: &[(&str, Executor)]) -> Result<(), Failure
             ("allocations", 3, paired(&allocations, 1.0, false)),
             ("bytes allocated", 1, paired(&bytes, 1.0, false)),
         ] {
-            rows.push(Row {
-                subject: operation.name().to_owned(),
-                what: what.to_owned(),
-                digits,
-                cells,
-            });
+            rows.push(Row { subject: operation.name().to_owned(), what: what.to_owned(), digits, cells });
         }
     }
     let names: Vec<&str> = executors.iter().map(|(name, _)| *name).collect();
     print!("{}", markdown("operation", &names, &rows));
     if let Some(path) = out {
-        fs::write(&path, values("operation", &names, &rows))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        fs::write(&path, values("operation", &names, &rows)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
 }

@@ -90,14 +90,8 @@ impl Server {
         let name = program.name.clone();
         let mut parts = program.command.iter().cloned();
         let executable = parts.next().ok_or("an empty command")?;
-        let mut child = Child(
-            launcher(cpu, executable)?
-                .args(parts)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()?,
-        );
+        let mut child =
+            Child(launcher(cpu, executable)?.args(parts).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?);
         let stderr = child.0.stderr.take().ok_or("no stderr")?;
         let (first, line) = mpsc::channel();
         let prefix = name.clone();
@@ -121,11 +115,7 @@ impl Server {
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
             .ok_or_else(|| format!("{name}: {line}"))?;
-        Ok(Self {
-            child,
-            name,
-            address,
-        })
+        Ok(Self { child, name, address })
     }
 
     /// What the tables call it.
@@ -166,12 +156,7 @@ pub struct Generator {
 
 impl Generator {
     /// Starts one, without connections.
-    pub fn start(
-        server: SocketAddr,
-        size: usize,
-        waiting: Waiting,
-        cpu: usize,
-    ) -> Result<Self, Failure> {
+    pub fn start(server: SocketAddr, size: usize, waiting: Waiting, cpu: usize) -> Result<Self, Failure> {
         let waiting = match waiting {
             Waiting::Sleep => "sleep",
             Waiting::Spin => "spin",
@@ -205,11 +190,7 @@ impl Generator {
         let [round_trips, nanoseconds, p50, p99, p999, max] = answer[..] else {
             return Err("the generator's answer was not understood".into());
         };
-        Ok(Report {
-            round_trips,
-            nanoseconds,
-            latency: [p50, p99, p999, max],
-        })
+        Ok(Report { round_trips, nanoseconds, latency: [p50, p99, p999, max] })
     }
 
     fn ask(&mut self, question: &str) -> Result<Vec<u64>, Failure> {
@@ -219,10 +200,7 @@ impl Generator {
         if self.output.read_line(&mut answer)? == 0 {
             return Err("the generator ended".into());
         }
-        Ok(answer
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<Result<_, _>>()?)
+        Ok(answer.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
     }
 }
 

@@ -29,8 +29,7 @@ pub(crate) fn paired(figures: &[Vec<f64>], scale: f64, ratios: bool) -> Vec<Cell
         .enumerate()
         .map(|(index, figures)| Cell {
             value: Median::of(figures.iter().copied()).value * scale,
-            ratio: (ratios && index > 0)
-                .then(|| Median::of(figures.iter().zip(first).map(|(mine, first)| mine / first))),
+            ratio: (ratios && index > 0).then(|| Median::of(figures.iter().zip(first).map(|(mine, first)| mine / first))),
         })
         .collect()
 }
@@ -38,13 +37,7 @@ pub(crate) fn paired(figures: &[Vec<f64>], scale: f64, ratios: bool) -> Vec<Cell
 /// The table for a person. `subject` heads the first column.
 pub(crate) fn markdown(subject: &str, names: &[&str], rows: &[Row]) -> String {
     let first = names.first().copied().unwrap_or_default();
-    let mut lines = vec![
-        [subject, "what"]
-            .into_iter()
-            .chain(names.iter().copied())
-            .map(str::to_owned)
-            .collect::<Vec<_>>(),
-    ];
+    let mut lines = vec![[subject, "what"].into_iter().chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
     for row in rows {
         let mut line = vec![row.subject.clone(), row.what.clone()];
         for cell in &row.cells {
@@ -59,15 +52,8 @@ pub(crate) fn markdown(subject: &str, names: &[&str], rows: &[Row]) -> String {
         }
         lines.push(line);
     }
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| {
-            lines
-                .iter()
-                .map(|line| line[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let widths: Vec<usize> =
+        (0..lines[0].len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         for (cell, width) in line.iter().zip(&widths) {
@@ -89,14 +75,7 @@ pub(crate) fn values(subject: &str, names: &[&str], rows: &[Row]) -> String {
     let mut text = format!("{subject}\twhat\tof\tvalue\tratio\tlow\thigh\n");
     for row in rows {
         for (name, cell) in names.iter().zip(&row.cells) {
-            let _ = write!(
-                text,
-                "{}\t{}\t{name}\t{:.*}",
-                row.subject,
-                row.what,
-                row.digits + 3,
-                cell.value
-            );
+            let _ = write!(text, "{}\t{}\t{name}\t{:.*}", row.subject, row.what, row.digits + 3, cell.value);
             let ratio = cell.ratio.map(|ratio| ratio.value);
             let (low, high) = cell.ratio.and_then(|ratio| ratio.interval).unzip();
             for figure in [ratio, low, high] {
@@ -122,23 +101,13 @@ mod tests {
             what: "CPU per round trip, µs".into(),
             digits: 2,
             cells: vec![
-                Cell {
-                    value: 1.0,
-                    ratio: None,
-                },
-                Cell {
-                    value: 1.5,
-                    ratio: Some(Median {
-                        value: 1.5,
-                        interval: Some((1.25, 1.75)),
-                    }),
-                },
+                Cell { value: 1.0, ratio: None },
+                Cell { value: 1.5, ratio: Some(Median { value: 1.5, interval: Some((1.25, 1.75)) }) },
             ],
         }];
         let names = ["epoll", "tokio"];
         assert!(
-            markdown("connections", &names, &rows)
-                .contains("| 1.00  | 1.50 = 1.500 epoll [1.250, 1.750] |"),
+            markdown("connections", &names, &rows).contains("| 1.00  | 1.50 = 1.500 epoll [1.250, 1.750] |"),
             "{}",
             markdown("connections", &names, &rows)
         );

@@ -270,6 +270,12 @@ mod io {
         }
     }
 
+    impl From<Exit> for Error {
+        fn from(exit: Exit) -> Error {
+            Error::from(exit.map::<Error>(|never| match never {}))
+        }
+    }
+
     impl From<Exit<Error>> for Error {
         fn from(exit: Exit<Error>) -> Error {
             match exit {

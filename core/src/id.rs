@@ -103,6 +103,9 @@ pub struct PointId {
 
 impl PointId {
     /// The id as one number, for an event source that can keep only that (the `u64` of an `epoll_event`).
+    ///
+    /// The low 32 bits are the point's place in its domain's table: places are dense from 0 and used again, so that an event source may keep a
+    /// table of its own beside. The high 32 bits tell the users of one place apart.
     pub const fn to_bits(self) -> u64 {
         (self.generation as u64) << 32 | self.index as u64
     }

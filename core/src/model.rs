@@ -10,6 +10,7 @@ use core::ptr::NonNull;
 use crate::container::mailbox::Mailbox;
 use crate::container::{Chain, Next};
 use crate::platform::Interrupt;
+pub use crate::shim::modelled::{AtomicBool, AtomicUsize};
 use crate::task::state::State;
 
 /// A node with a state word, as a task has.
@@ -41,16 +42,17 @@ impl Node {
         Node { next: Next::new(None), state: State::idle(), id }
     }
 
-    /// Whether the caller has to push the node.
-    pub fn wake(&self) -> bool {
-        self.state.wake() == crate::task::state::Send::Push
+    pub fn wake(&self) -> Asked {
+        Asked::from(self.state.wake())
     }
 
-    pub fn cancel(&self) -> bool {
-        self.state.cancel() == crate::task::state::Send::Push
+    pub fn cancel(&self) -> Asked {
+        Asked::from(self.state.cancel())
     }
 
     pub fn attend(&self) -> Seen {
+        // A domain queues the nodes it took by the same link, and lets go of it before it attends.
+        self.next.set(None);
         match self.state.attend() {
             crate::task::state::Found::Woken => Seen::Woken,
             crate::task::state::Found::Cancelled => Seen::Cancelled,
@@ -58,6 +60,8 @@ impl Node {
         }
     }
 
+    /// Whether the node is in an inbox, or about to be.
+    #[must_use]
     pub fn end(&self) -> bool {
         self.state.end()
     }
@@ -67,6 +71,27 @@ impl Node {
     }
 }
 
+/// What is to be done with a node after a wake or a cancellation.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Push,
+    OnItsWay,
+    Ended,
+}
+
+impl From<crate::task::state::Send> for Asked {
+    fn from(sent: crate::task::state::Send) -> Self {
+        match sent {
+            crate::task::state::Send::Push => Asked::Push,
+            crate::task::state::Send::OnItsWay => Asked::OnItsWay,
+            crate::task::state::Send::Ended => Asked::Ended,
+        }
+    }
+}
+
+/// What the domain that took a node finds.
+#[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     Woken,
@@ -86,9 +111,9 @@ impl Default for Inbox {
 impl Inbox {
     /// # Safety
     /// As `Mailbox::install`.
-    pub unsafe fn install(&self, interrupt: &'static dyn Interrupt) {
+    pub unsafe fn install(&self, interrupt: NonNull<dyn Interrupt>) {
         // SAFETY: passed on.
-        unsafe { self.0.install(NonNull::from(interrupt)) };
+        unsafe { self.0.install(interrupt) };
     }
 
     /// # Safety
@@ -98,8 +123,10 @@ impl Inbox {
         unsafe { self.0.push(NonNull::from(node)) };
     }
 
-    pub fn take(&self) -> Vec<NonNull<Node>> {
-        self.0.take().collect()
+    /// The ids of the nodes taken, oldest first.
+    pub fn take(&self) -> Vec<usize> {
+        // SAFETY: a node in an inbox is valid.
+        self.0.take().map(|node| unsafe { node.as_ref() }.id).collect()
     }
 
     pub fn looks_empty(&self) -> bool {

@@ -25,7 +25,7 @@ use alloc::{boxed::Box, rc::Rc, string::String, sync::Arc, vec::Vec};
 #[diagnostic::on_unimplemented(
     message = "a task cannot end with `{Self}`: it does not say whether that is a normal or an abnormal end",
     label = "this future's output is `{Self}`",
-    note = "return `Ok(..)` from the future where it may also fail with `Err(..)`, or `matou::Plain(..)` to carry any value as a normal end"
+    note = "return `Ok(..)` from the future where it may also fail with `Err(..)`, or `Plain(..)` to carry any value as a normal end"
 )]
 pub trait Outcome {
     /// What a normal end gives.

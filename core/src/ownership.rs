@@ -323,6 +323,14 @@ macro_rules! resource {
                 Shared::own(&self.shared, Location::caller())
             }
 
+            /// As [`own`](Self::own), naming another place in the message of a leak: for wrappers that are async.
+            ///
+            /// # Errors
+            /// As [`own`](Self::own).
+            pub fn own_at(&self, place: &'static Location<'static>) -> Result<(), OwnershipError> {
+                Shared::own(&self.shared, place)
+            }
+
             /// Whether the current task owns it and may use it.
             ///
             /// # Errors

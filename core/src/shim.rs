@@ -4,10 +4,57 @@
 //! `core`; with `--cfg loom` they are loom's, which explores every order in which threads can see each other's steps.
 //! Values that only one thread touches are plain `Cell`s and need no shim.
 
+#[cfg(loom)]
+pub(crate) use self::modelled::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize};
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::Ordering;
+
+/// loom's atomics, with loads that count.
+///
+/// loom 0.7 remembers only the last access of each atomic. Where a thread loads and then writes, its own load hides that another thread
+/// loaded before, so loom never tries the two the other way round (its issues 166 and 392). Every compare-and-swap loop here begins with such a
+/// load. So a load first takes a turn: a read-modify-write of a second atomic, whose order among threads loom does explore, and which,
+/// being relaxed, publishes nothing.
+#[cfg(loom)]
+#[allow(unreachable_pub, missing_docs)] // Two of them are lent to the models.
+pub(crate) mod modelled {
+    use super::Ordering;
+
+    macro_rules! modelled {
+        ($($name:ident $([$generic:ident])? of $value:ty),+ $(,)?) => {$(
+            #[derive(Debug)]
+            pub struct $name $(<$generic>)? {
+                atomic: loom::sync::atomic::$name $(<$generic>)?,
+                turn: loom::sync::atomic::AtomicBool,
+            }
+
+            impl $(<$generic>)? $name $(<$generic>)? {
+                pub fn new(value: $value) -> Self {
+                    Self { atomic: loom::sync::atomic::$name::new(value), turn: loom::sync::atomic::AtomicBool::new(false) }
+                }
+
+                #[track_caller]
+                pub fn load(&self, order: Ordering) -> $value {
+                    if !cfg!(matou_fault = "loads_take_no_turn") {
+                        self.turn.swap(false, Ordering::Relaxed);
+                    }
+                    self.atomic.load(order)
+                }
+            }
+
+            impl $(<$generic>)? core::ops::Deref for $name $(<$generic>)? {
+                type Target = loom::sync::atomic::$name $(<$generic>)?;
+
+                fn deref(&self) -> &Self::Target {
+                    &self.atomic
+                }
+            }
+        )+};
+    }
+    modelled!(AtomicBool of bool, AtomicPtr[T] of *mut T, AtomicU8 of u8, AtomicU32 of u32, AtomicUsize of usize);
+}
 
 /// A cell that is handed from thread to thread: one of them at a time may touch it, and a protocol on an atomic says which.
 /// loom checks that.

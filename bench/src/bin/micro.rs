@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use matou_bench::args::Args;
 use matou_bench::counting::Counting;
-use matou_bench::micro::{self, tokio};
+use matou_bench::micro::{self, matou, tokio};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -16,8 +16,7 @@ fn main() -> ExitCode {
         println!("{}", micro::USAGE);
         return ExitCode::SUCCESS;
     }
-    let executors: [(&str, micro::Executor); 2] =
-        [("tokio", tokio::send), ("tokio, LocalSet", tokio::local)];
+    let executors: [(&str, micro::Executor); 3] = [("tokio", tokio::send), ("tokio, LocalSet", tokio::local), ("matou", matou::run)];
     match micro::run(args, &executors) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,34 +19,22 @@ pub fn send(operation: Operation, meter: Meter) -> Result<Figures, Failure> {
         Operation::SpawnAwait => run(Box::pin(spawn_await(meter, || tokio::spawn(one())))),
         Operation::SpawnAwaitMany => run(Box::pin(spawn_await_many(meter, || tokio::spawn(one())))),
         Operation::YieldTwo => run(Box::pin(take_turns(meter, 2, |n| tokio::spawn(turns(n))))),
-        Operation::YieldMany => run(Box::pin(take_turns(meter, MANY, |n| {
-            tokio::spawn(turns(n))
-        }))),
-        Operation::Call => {
-            elsewhere(|far| run(Box::pin(spawn_await(meter, move || far.spawn(one())))))
-        }
-        Operation::CallMany => {
-            elsewhere(|far| run(Box::pin(spawn_await_many(meter, move || far.spawn(one())))))
-        }
+        Operation::YieldMany => run(Box::pin(take_turns(meter, MANY, |n| tokio::spawn(turns(n))))),
+        Operation::Call => elsewhere(|far| run(Box::pin(spawn_await(meter, move || far.spawn(one()))))),
+        Operation::CallMany => elsewhere(|far| run(Box::pin(spawn_await_many(meter, move || far.spawn(one()))))),
     }
 }
 
 /// With `spawn_local`.
 pub fn local(operation: Operation, meter: Meter) -> Result<Figures, Failure> {
-    let run = |figures: Local| {
-        LocalSet::new().block_on(&runtime()?, async { Ok(spawn_local(figures).await?) })
-    };
+    let run = |figures: Local| LocalSet::new().block_on(&runtime()?, async { Ok(spawn_local(figures).await?) });
     match operation {
         Operation::SpawnAwait => run(Box::pin(spawn_await(meter, || spawn_local(one())))),
         Operation::SpawnAwaitMany => run(Box::pin(spawn_await_many(meter, || spawn_local(one())))),
         Operation::YieldTwo => run(Box::pin(take_turns(meter, 2, |n| spawn_local(turns(n))))),
         Operation::YieldMany => run(Box::pin(take_turns(meter, MANY, |n| spawn_local(turns(n))))),
-        Operation::Call => {
-            elsewhere(|far| run(Box::pin(spawn_await(meter, move || far.spawn(one())))))
-        }
-        Operation::CallMany => {
-            elsewhere(|far| run(Box::pin(spawn_await_many(meter, move || far.spawn(one())))))
-        }
+        Operation::Call => elsewhere(|far| run(Box::pin(spawn_await(meter, move || far.spawn(one()))))),
+        Operation::CallMany => elsewhere(|far| run(Box::pin(spawn_await_many(meter, move || far.spawn(one()))))),
     }
 }
 
@@ -97,11 +85,7 @@ async fn spawn_await_many(meter: Meter, spawn: impl Fn() -> JoinHandle<u64>) -> 
     }
 }
 
-async fn take_turns(
-    meter: Meter,
-    tasks: usize,
-    spawn: impl Fn(usize) -> JoinHandle<u64>,
-) -> Figures {
+async fn take_turns(meter: Meter, tasks: usize, spawn: impl Fn(usize) -> JoinHandle<u64>) -> Figures {
     let turns = TURNS / tasks;
     let mut handles = Vec::with_capacity(tasks);
     let mut watch = meter.start();

@@ -47,11 +47,8 @@ pub fn run(address: SocketAddr, buffer: usize) -> io::Result<Infallible> {
             }
             let slot = &mut connections[data.u64() as usize];
             let Some(connection) = slot else { continue };
-            let alive = if connection.unsent.is_empty() {
-                echo(&poll, data, connection, &mut buffer)
-            } else {
-                flush(&poll, data, connection)
-            };
+            let alive =
+                if connection.unsent.is_empty() { echo(&poll, data, connection, &mut buffer) } else { flush(&poll, data, connection) };
             // Closing the descriptor takes it out of epoll, too.
             if !matches!(alive, Ok(true)) {
                 *slot = None;
@@ -61,11 +58,7 @@ pub fn run(address: SocketAddr, buffer: usize) -> io::Result<Infallible> {
 }
 
 /// Accepts one connection; if more wait, epoll says so again.
-fn accept(
-    poll: &OwnedFd,
-    listener: &TcpListener,
-    connections: &mut Vec<Option<Connection>>,
-) -> io::Result<()> {
+fn accept(poll: &OwnedFd, listener: &TcpListener, connections: &mut Vec<Option<Connection>>) -> io::Result<()> {
     let socket = match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
         Ok(socket) => socket,
         // Nobody there any more: not the listener's fault.
@@ -74,29 +67,16 @@ fn accept(
     };
     sockopt::set_tcp_nodelay(&socket, true)?;
     let place = socket.as_raw_fd() as usize;
-    epoll::add(
-        poll,
-        &socket,
-        EventData::new_u64(place as u64),
-        EventFlags::IN,
-    )?;
+    epoll::add(poll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
     if connections.len() <= place {
         connections.resize_with(place + 1, || None);
     }
-    connections[place] = Some(Connection {
-        socket,
-        unsent: Vec::new(),
-    });
+    connections[place] = Some(Connection { socket, unsent: Vec::new() });
     Ok(())
 }
 
 /// Reads once and writes it back. Says whether the connection goes on.
-fn echo(
-    poll: &OwnedFd,
-    data: EventData,
-    connection: &mut Connection,
-    buffer: &mut [u8],
-) -> rustix::io::Result<bool> {
+fn echo(poll: &OwnedFd, data: EventData, connection: &mut Connection, buffer: &mut [u8]) -> rustix::io::Result<bool> {
     let count = match recv(&connection.socket, &mut *buffer, RecvFlags::empty()) {
         Ok((0, _)) => return Ok(false),
         Ok((count, _)) => count,

@@ -37,13 +37,12 @@
 
 #![allow(unsafe_code)] // Nodes are raw pointers handed between threads; the interrupt is called through one.
 
-use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use super::Chain;
 use crate::platform::Interrupt;
-use crate::shim::{self, AtomicPtr, AtomicU32, Ordering};
+use crate::shim::{self, AtomicPtr, AtomicU32, HandedCell, Ordering};
 
 /// The inbox and doorbell of one domain, for nodes chained by `C`.
 pub(crate) struct Mailbox<C: Chain> {
@@ -52,7 +51,7 @@ pub(crate) struct Mailbox<C: Chain> {
     /// How many senders are between "I may have to ring" and "I have rung".
     ringers: AtomicU32,
     /// What ends the domain's sleep. Written by the domain before it first sleeps, read by who found it ASLEEP.
-    interrupt: UnsafeCell<Option<NonNull<dyn Interrupt>>>,
+    interrupt: HandedCell<Option<NonNull<dyn Interrupt>>>,
 }
 
 // SAFETY: `word` and `ringers` are atomic. `interrupt` is written by the owner before the first ASLEEP is published (release),
@@ -69,7 +68,7 @@ pub(crate) struct Taken<C: Chain> {
 
 impl<C: Chain> Mailbox<C> {
     pub(crate) fn new() -> Self {
-        Mailbox { word: AtomicPtr::new(ptr::null_mut()), ringers: AtomicU32::new(0), interrupt: UnsafeCell::new(None) }
+        Mailbox { word: AtomicPtr::new(ptr::null_mut()), ringers: AtomicU32::new(0), interrupt: HandedCell::new(None) }
     }
 
     fn asleep() -> *mut C::Node {
@@ -81,8 +80,8 @@ impl<C: Chain> Mailbox<C> {
     /// # Safety
     /// Called by the domain itself, before it first sleeps; `interrupt` is valid until `close` has returned.
     pub(crate) unsafe fn install(&self, interrupt: NonNull<dyn Interrupt>) {
-        // SAFETY: *Bell*: nobody reads it before the first ASLEEP.
-        unsafe { *self.interrupt.get() = Some(interrupt) };
+        // *Bell*: nobody reads it before the first ASLEEP.
+        self.interrupt.set(Some(interrupt));
     }
 
     /// Adds a node, and rings if the domain sleeps. From any thread and from an interrupt handler.
@@ -96,23 +95,24 @@ impl<C: Chain> Mailbox<C> {
             let asleep = word == Self::asleep();
             // SAFETY: the caller holds the node until it is visible.
             unsafe { C::next(node).set(if asleep { None } else { NonNull::new(word) }) };
-            if asleep {
+            let counted = asleep && !cfg!(matou_fault = "push_not_counted");
+            if counted {
                 // Before the node is visible: afterwards the domain may take it and end.
                 self.ringers.fetch_add(1, Ordering::Relaxed);
             }
             let published = if cfg!(matou_fault = "inbox_push_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
             match self.word.compare_exchange_weak(word, node.as_ptr(), published, Ordering::Relaxed) {
                 Ok(_) => {
-                    if asleep {
-                        if !cfg!(matou_fault = "doorbell_not_rung") {
-                            self.interrupt();
-                        }
+                    if (asleep && !cfg!(matou_fault = "doorbell_not_rung")) || cfg!(matou_fault = "doorbell_always_rung") {
+                        self.interrupt();
+                    }
+                    if counted {
                         self.ringers.fetch_sub(1, Ordering::Release);
                     }
                     return;
                 }
                 Err(seen) => {
-                    if asleep {
+                    if counted {
                         self.ringers.fetch_sub(1, Ordering::Release);
                     }
                     word = seen;
@@ -127,14 +127,17 @@ impl<C: Chain> Mailbox<C> {
     /// stays the same: then that `sleep` comes after this write and sees the flag, or before it and is seen here.
     pub(crate) fn ring(&self) {
         // Counted first: a domain that wakes by itself meanwhile may end, and must keep its interrupt for us.
-        self.ringers.fetch_add(1, Ordering::Relaxed);
+        let counted = !cfg!(matou_fault = "ring_not_counted");
+        if counted {
+            self.ringers.fetch_add(1, Ordering::Relaxed);
+        }
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let asleep = word == Self::asleep();
             if cfg!(matou_fault = "ring_skips_write") && !asleep {
                 break;
             }
-            let awake = if asleep { ptr::null_mut() } else { word };
+            let awake = if asleep || cfg!(matou_fault = "ring_drops_nodes") { ptr::null_mut() } else { word };
             match self.word.compare_exchange_weak(word, awake, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if asleep => {
                     self.interrupt();
@@ -144,16 +147,17 @@ impl<C: Chain> Mailbox<C> {
                 Err(seen) => word = seen,
             }
         }
-        self.ringers.fetch_sub(1, Ordering::Release);
+        if counted {
+            self.ringers.fetch_sub(1, Ordering::Release);
+        }
     }
 
     fn interrupt(&self) {
-        // SAFETY: *Bell*: ASLEEP was seen with acquire, so `install` came before and nobody writes any more. The caller counted
-        // itself in `ringers` before it moved the word from ASLEEP, and the domain lets go of its interrupt only after `close`.
-        unsafe {
-            if let Some(interrupt) = *self.interrupt.get() {
-                interrupt.as_ref().interrupt();
-            }
+        // *Bell*: ASLEEP was seen with acquire, so `install` came before and nobody writes any more.
+        if let Some(interrupt) = self.interrupt.get() {
+            // SAFETY: the caller counted itself in `ringers` before it moved the word from ASLEEP, and the domain lets go of its
+            // interrupt only after `close`.
+            unsafe { interrupt.as_ref() }.interrupt();
         }
     }
 
@@ -164,9 +168,20 @@ impl<C: Chain> Mailbox<C> {
 
     /// Takes all nodes, and wakes the word if it was ASLEEP. By the domain only.
     pub(crate) fn take(&self) -> Taken<C> {
-        let mut word = self.word.swap(ptr::null_mut(), Ordering::AcqRel);
+        let mut word = if cfg!(matou_fault = "inbox_take_in_two_steps") {
+            // Two operations where one must decide: a node pushed in between is overwritten.
+            let word = self.word.load(Ordering::Acquire);
+            self.word.store(ptr::null_mut(), Ordering::Release);
+            word
+        } else {
+            let taken = if cfg!(matou_fault = "inbox_take_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            self.word.swap(ptr::null_mut(), taken)
+        };
         if word == Self::asleep() {
             word = ptr::null_mut();
+        }
+        if cfg!(matou_fault = "inbox_not_reversed") {
+            return Taken { next: NonNull::new(word), chain: PhantomData };
         }
         // Youngest first as it is: turn it round.
         let mut oldest = None;
@@ -190,11 +205,15 @@ impl<C: Chain> Mailbox<C> {
             self.word.store(Self::asleep(), Ordering::Release);
             return true;
         }
-        self.word.compare_exchange(ptr::null_mut(), Self::asleep(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let published = if cfg!(matou_fault = "doorbell_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        self.word.compare_exchange(ptr::null_mut(), Self::asleep(), published, Ordering::Relaxed).is_ok()
     }
 
     /// Waits until no sender touches the mailbox any more. By the domain, when no node can come.
     pub(crate) fn close(&self) {
+        if cfg!(matou_fault = "close_does_not_wait") {
+            return;
+        }
         while self.ringers.load(Ordering::Acquire) != 0 {
             shim::pause();
         }

@@ -127,7 +127,6 @@ impl<E: Events> Loop<'_, E> {
             if self.is_over() {
                 return;
             }
-            let aborting = domain.run().is_aborting();
             if let Some(root) = self.root
                 && !self.begun.get()
                 && domain.run().all_started()
@@ -136,6 +135,8 @@ impl<E: Events> Loop<'_, E> {
                 // SAFETY: the main task was made for this domain.
                 unsafe { domain.adopt_root(root) };
             }
+            // Asked after it was seen that all have started: a domain that could not has said so before, and the main task never runs.
+            let aborting = domain.run().is_aborting();
             if let Some(root) = self.root
                 && aborting
                 && self.begun.get()
@@ -186,17 +187,14 @@ impl<E: Events> Loop<'_, E> {
         if self.broken.get() || (!E::SUSPENDS && domain.root_ended.get()) {
             return rest();
         }
-        if domain.points.any_given_up() {
-            // Told before it sleeps, since the source may be slow to be asked again.
-            return self.select(Wait::No);
-        }
         if !domain.mailbox().sleep() {
             return;
         }
         // Whoever sets one of these rings afterwards: seen here, or the bell ends the sleep.
         let run = domain.run();
         let flagged = match self.root {
-            Some(_) => (!self.begun.get() && run.all_started()) || (run.is_aborting() && !self.is_aborted()),
+            Some(_) if !self.begun.get() => run.all_started(),
+            Some(_) => run.is_aborting() && !self.is_aborted(),
             None => run.is_stopped(),
         };
         let wait = match domain.timers.earliest() {
@@ -219,19 +217,21 @@ impl<E: Events> Loop<'_, E> {
         let Some(source) = self.source else { return rest() };
         domain.since_select.set(0);
         let mut given_up = [PointId { index: 0, generation: 0 }; TOLD_AT_ONCE];
-        let mut wait = Some(wait);
-        while let Some(this_wait) = wait {
+        let mut wait = wait;
+        loop {
             let told = domain.points.given_up(&mut given_up);
             let more = domain.points.any_given_up();
-            if !more {
-                wait = None;
+            if more {
+                // What this look finds is not slept over afterwards.
+                wait = Wait::No;
             }
-            let this_wait = if more { Wait::No } else { this_wait };
-            let asked = domain.as_task(None, || source.select(this_wait, &given_up[..told], &mut Signals::new(&domain.points)));
+            let asked = domain.as_task(None, || source.select(wait, &given_up[..told], &mut Signals::new(&domain.points)));
             if let Err(error) = asked {
                 self.broken.set(true);
                 (self.fail)(domain.id, error);
                 domain.run().abort();
+            }
+            if !more || self.broken.get() {
                 break;
             }
         }

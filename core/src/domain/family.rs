@@ -517,16 +517,15 @@ impl Domain {
     fn hand_over(&self, task: TaskRef) {
         // SAFETY: *Counted*: this domain holds the task.
         let header = unsafe { task.as_ref() };
-        if header.home_flags.has(home::SENT)
-            && !header.home_flags.has(home::HANDED_OVER)
-            && let Some(parent) = self.parent_of(header)
-        {
-            header.home_flags.set(home::HANDED_OVER);
-            header.state.pass_on();
-            // SAFETY: *Queued*: we set the bit. *Kept*: the parent, and so its domain, lives until the child was delivered.
-            unsafe { parent.as_ref().home.as_ref().push(task) };
-        }
+        let parent =
+            if header.home_flags.has(home::SENT) && !header.home_flags.has(home::HANDED_OVER) { self.parent_of(header) } else { None };
+        let Some(parent) = parent else { return self.let_go(task) };
+        header.home_flags.set(home::HANDED_OVER);
+        header.state.pass_on();
+        // Let go of first, so that the parent is the last and its domain keeps the memory: its list holds the task until it was delivered.
         self.let_go(task);
+        // SAFETY: *Queued*: we set the bit. *Kept*: the parent, and so its domain, lives until the child was delivered.
+        unsafe { parent.as_ref().home.as_ref().push(task) };
     }
 
     /// This domain lets go of a task that has ended, unless it still has a link to it.

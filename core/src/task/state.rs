@@ -93,7 +93,7 @@ impl State {
     fn request(&self, bits: u8) -> Send {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
-            if state & ENDED != 0 {
+            if state & ENDED != 0 && !cfg!(matou_fault = "wake_after_end") {
                 return Send::Ended;
             }
             if cfg!(matou_fault = "wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
@@ -115,7 +115,15 @@ impl State {
 
     /// Edge 3.
     pub(crate) fn attend(&self) -> Found {
-        let before = self.0.fetch_and(!QUEUED, Ordering::AcqRel);
+        let before = if cfg!(matou_fault = "attend_in_two_steps") {
+            // Two operations where one must decide: a cancellation in between is overwritten.
+            let before = self.0.load(Ordering::Acquire);
+            self.0.store(before & !QUEUED, Ordering::Release);
+            before
+        } else {
+            let seen = if cfg!(matou_fault = "attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            self.0.fetch_and(!QUEUED, seen)
+        };
         debug_assert!(before & QUEUED != 0, "a node taken from an inbox is marked as queued");
         if before & ENDED != 0 {
             Found::Ended
