@@ -1,13 +1,14 @@
 //! Awaiting several promises: one of them, the first of them, all of them.
 //!
 //! Each comes twice: over a `Vec` that it owns or empties, and over a slice of `Option`s, without `alloc`. Where several have ended, a
-//! normal end is preferred, then chance from the run's seed (without `alloc`, the first in the slice).
+//! normal end is preferred, then chance from the run's seed.
 
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use crate::domain::Domain;
 use crate::effect;
 use crate::outcome::Exit;
 use crate::promise::{Promise, State};
@@ -28,15 +29,7 @@ fn choose<'a, T: 'a, E: 'a>(promises: impl Iterator<Item = (usize, &'a Promise<T
 }
 
 fn chance(count: usize) -> usize {
-    #[cfg(feature = "alloc")]
-    {
-        crate::domain::Domain::with(|domain| domain.random.below(count)).unwrap_or(0)
-    }
-    #[cfg(not(feature = "alloc"))]
-    {
-        let _ = count;
-        0
-    }
+    Domain::with(|domain| domain.random.below(count)).unwrap_or(0)
 }
 
 /// Over a slice of optional promises: gives the result of one that ended and leaves `None` in its place. `None` if there is no promise.

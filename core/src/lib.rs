@@ -67,7 +67,6 @@ mod id;
 mod outcome;
 pub mod platform;
 mod promise;
-#[cfg(feature = "alloc")]
 mod random;
 mod run;
 pub mod suspension;

@@ -35,7 +35,6 @@ use crate::container::mailbox::Mailbox;
 use crate::container::timer_queue::TimerQueue;
 use crate::id::{DomainId, TaskId};
 use crate::outcome::{Panic, catch, discard};
-#[cfg(feature = "alloc")]
 use crate::random::Random;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
@@ -93,7 +92,6 @@ pub(crate) struct Domain {
     clock: Cell<Option<NonNull<dyn Fn() -> Option<Instant>>>>,
     /// The last time the clock gave; it stands in while the event source is busy in `select`.
     last_now: Cell<Instant>,
-    #[cfg(feature = "alloc")]
     pub(crate) random: Random,
     #[cfg(feature = "alloc")]
     pub(crate) cache: Cache,
@@ -127,7 +125,6 @@ impl Domain {
             suspends,
             clock: Cell::new(None),
             last_now: Cell::new(Instant::from_nanos(0)),
-            #[cfg(feature = "alloc")]
             random: Random::new(config.seed, id.index() as u64),
             #[cfg(feature = "alloc")]
             cache: Cache::new(),
