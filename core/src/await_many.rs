@@ -134,7 +134,7 @@ impl<T, E> Drop for AwaitFirstIn<'_, T, E> {
     fn drop(&mut self) {
         for place in self.promises.iter_mut() {
             if let Some(promise) = place.take() {
-                drop(promise.cancel());
+                promise.abandon();
             }
         }
     }
@@ -196,7 +196,7 @@ impl<T, E> Drop for AwaitAllIn<'_, T, E> {
     fn drop(&mut self) {
         for place in self.promises.iter_mut() {
             if let Some(promise) = place.take() {
-                drop(promise.cancel());
+                promise.abandon();
             }
         }
     }
@@ -359,7 +359,7 @@ mod owned {
     impl<T, E> Drop for AwaitAll<T, E> {
         fn drop(&mut self) {
             for promise in self.promises.iter_mut().filter_map(Option::take) {
-                drop(promise.cancel());
+                promise.abandon();
             }
         }
     }

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
 use crate::domain::Domain;
-use crate::domain::family::bury;
+use crate::domain::family::{bury, note_forgotten};
 use crate::domain::group::{self, First, Frame, Group};
 use crate::effect;
 use crate::error::NoDomainAvailable;
@@ -24,8 +24,8 @@ use crate::id::TaskId;
 use crate::outcome::{Exit, Outcome};
 use crate::promise::Promise;
 use crate::spawn::{Error, Task, Value};
-use crate::task::TaskRef;
-use crate::violation::ViolationKind;
+use crate::task::{Birth, TaskRef};
+use crate::violation::{ReportPlace, ViolationKind};
 
 /// A collector of promises. It belongs to the first task that uses it; another task's use of it is the violation `NotAChild`.
 ///
@@ -53,7 +53,8 @@ use crate::violation::ViolationKind;
 /// Miou: `'a Miou.orphans`.
 pub struct Orphans<T, E = Infallible> {
     group: Cell<Option<NonNull<Group>>>,
-    _children: PhantomData<(*mut (), fn() -> Result<T, E>)>,
+    /// Not `Send`; and invariant, since children of these types go in and come out.
+    _children: PhantomData<(*mut (), fn(Result<T, E>) -> Result<T, E>)>,
 }
 
 /// What [`Orphans::care`] finds.
@@ -102,10 +103,11 @@ impl<T, E> Orphans<T, E> {
         .unwrap_or_else(|| panic!("an `Orphans` was used outside a task: use it inside `run`, from the task it belongs to"))
     }
 
-    /// Calls `f`, in which a child is made, so that the child belongs here.
-    pub(crate) fn adopting<R>(&self, place: &'static Location<'static>, f: impl FnOnce() -> R) -> R {
+    /// Calls `f`, which makes the birth of a child, so that the child belongs here. It runs nothing foreign: a child that foreign code
+    /// made in it would be taken for one of these types.
+    pub(crate) fn adopting(&self, place: &'static Location<'static>, f: impl FnOnce() -> Birth) -> Birth {
         let frame = Domain::with_task(|domain, current| match self.checked(domain, current) {
-            Ok(group) => Some(Frame::new(place, group)),
+            Ok(group) => Some(Frame::orphans(domain, place, group)),
             // The run is being stopped; the child never runs, whoever's it is.
             Err(Stranger) => None,
         });
@@ -157,11 +159,11 @@ impl<T, E> Orphans<T, E> {
     /// Miou: `Miou.care`.
     #[track_caller]
     pub fn care(&self) -> Care<T, E> {
-        self.look(Care::Empty, |_, group| {
+        self.look(Care::Empty, |domain, group| {
             let Some(group) = group else { return Care::Empty };
             // SAFETY: *Grouped*: we have the handle.
             match unsafe { group.as_ref() }.first() {
-                First::Ended(child) => Care::Ready(Self::give_out(group, child)),
+                First::Ended(child) => Care::Ready(Self::give_out(domain, group, child)),
                 First::Running(_) => Care::Pending,
                 First::Empty => Care::Empty,
             }
@@ -176,20 +178,28 @@ impl<T, E> Orphans<T, E> {
     /// Miou: `Miou.take`.
     #[track_caller]
     pub fn take(&self) -> Option<Promise<T, E>> {
-        self.look(None, |_, group| {
+        self.look(None, |domain, group| {
             let group = group?;
             // SAFETY: *Grouped*: we have the handle.
             match unsafe { group.as_ref() }.first() {
-                First::Ended(child) | First::Running(child) => Some(Self::give_out(group, child)),
+                First::Ended(child) | First::Running(child) => Some(Self::give_out(domain, group, child)),
                 First::Empty => None,
             }
         })
     }
 
-    fn give_out(group: NonNull<Group>, child: TaskRef) -> Promise<T, E> {
+    fn give_out(domain: &Domain, group: NonNull<Group>, child: TaskRef) -> Promise<T, E> {
         // SAFETY: *Grouped*: it is one of those kept aside. Every child in here was made with a result of `T` and `E`.
         unsafe { group.as_ref().give_out(child) };
-        Promise::new(child)
+        let promise = Promise::new(child);
+        // SAFETY: *Grouped*: we have the handle.
+        unsafe {
+            if group.as_ref().children.is_empty() {
+                // Who waits in `next` has nothing left to wait for.
+                group::wake_waiting(group, |waker| domain.foreign(ReportPlace::Waker, || waker.wake()));
+            }
+        }
+        promise
     }
 
     /// Waits for the next child to end and gives its result; `None` when there is none.
@@ -238,11 +248,7 @@ impl<T, E> Drop for Orphans<T, E> {
         unsafe {
             while let First::Ended(child) = group.as_ref().first() {
                 Domain::with(|domain| {
-                    let header = child.as_ref();
-                    let forgotten = &group.as_ref().owner().as_ref().forgotten;
-                    if forgotten.get().is_none() {
-                        forgotten.set(Some((header.id, header.born)));
-                    }
+                    note_forgotten(child);
                     bury(domain, domain.unlink(child));
                 });
             }

@@ -148,14 +148,14 @@ impl<T: 'static> Shared<T> {
     }
 
     /// Takes the value out of its owner's hands. It is gone afterwards.
-    fn take(&self) -> Result<(T, Finaliser<T>), OwnershipError> {
-        self.as_owner(|_, current| {
+    fn take(this: &Arc<Self>) -> Result<(T, Finaliser<T>), OwnershipError> {
+        this.as_owner(|_, current| {
             // SAFETY: *Owner* and *Listed*: the current task owns it.
             unsafe {
-                current.as_ref().belongings.remove(self.belonging());
-                let taken = self.take_value();
+                current.as_ref().belongings.remove(this.belonging());
+                let taken = this.take_value();
                 // The count that the list held. The caller has one more.
-                Arc::decrement_strong_count(ptr::from_ref(self));
+                Arc::decrement_strong_count(Arc::as_ptr(this));
                 taken.ok_or(OwnershipError::Gone)
             }
         })
@@ -220,26 +220,27 @@ impl<T: 'static> Shared<T> {
 pub struct Handle(Arc<dyn Given>);
 
 trait Given {
-    fn belonging(&self) -> NonNull<Belonging>;
     fn check(&self, task: TaskRef) -> Result<(), OwnershipError>;
 }
 
 impl<T: 'static> Given for Shared<T> {
-    fn belonging(&self) -> NonNull<Belonging> {
-        Shared::belonging(self)
-    }
-
     fn check(&self, task: TaskRef) -> Result<(), OwnershipError> {
         Shared::check(self, task)
     }
 }
 
 impl Handle {
+    /// The link by which it is listed: a pointer that leads to the whole allocation, counts included.
+    fn belonging(&self) -> NonNull<Belonging> {
+        // SAFETY: an `Arc` is not null; *Listed*: a `Belonging` is at the beginning of what it shares.
+        unsafe { NonNull::new_unchecked(Arc::as_ptr(&self.0).cast::<Belonging>().cast_mut()) }
+    }
+
     /// Whether the task owns them all, none is in use, and none is named twice.
     pub(crate) fn check_all(gifts: &[Handle], owner: TaskRef) -> Result<(), OwnershipError> {
         for (index, gift) in gifts.iter().enumerate() {
             gift.0.check(owner)?;
-            if gifts[..index].iter().any(|other| other.0.belonging() == gift.0.belonging()) {
+            if gifts[..index].iter().any(|other| other.belonging() == gift.belonging()) {
                 return Err(OwnershipError::InUse);
             }
         }
@@ -253,7 +254,7 @@ impl Handle {
     pub(crate) unsafe fn give_all(gifts: Vec<Handle>, to: TaskRef) {
         Domain::with_task(|_, from| {
             for gift in gifts {
-                let belonging = gift.0.belonging();
+                let belonging = gift.belonging();
                 // SAFETY: *Owner* and *Listed*: the current task owns it, and the list's count goes from one list to the other.
                 unsafe {
                     from.as_ref().belongings.remove(belonging);
@@ -356,7 +357,7 @@ macro_rules! resource {
             ///
             /// Miou: `Miou.Ownership.disown`.
             pub fn disown(&self) -> Result<T, OwnershipError> {
-                let (value, finaliser) = self.shared.take()?;
+                let (value, finaliser) = Shared::take(&self.shared)?;
                 drop(finaliser);
                 Ok(value)
             }
@@ -368,7 +369,7 @@ macro_rules! resource {
             ///
             /// Miou: `Miou.Ownership.release`.
             pub fn release(&self) -> Result<(), OwnershipError> {
-                let (value, finaliser) = self.shared.take()?;
+                let (value, finaliser) = Shared::take(&self.shared)?;
                 Domain::with(|domain| domain.as_task(None, || finaliser(value)));
                 Ok(())
             }

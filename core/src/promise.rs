@@ -11,10 +11,10 @@ use core::future::Future;
 use core::marker::PhantomData;
 use core::panic::Location;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use crate::domain::Domain;
-use crate::domain::family::bury;
+use crate::domain::family::{bury, note_forgotten};
 use crate::effect;
 use crate::id::TaskId;
 use crate::outcome::{Exit, Outcome};
@@ -166,6 +166,20 @@ impl<T, E> Promise<T, E> {
         });
     }
 
+    /// As [`cancel`](Self::cancel), for the destructors of futures that hold promises: outside a task, where a finaliser or another value's
+    /// destructor may drop them, it cancels all the same.
+    pub(crate) fn abandon(self) {
+        let task = self.task;
+        Domain::with(|domain| {
+            if is_linked(task)
+                && (domain.current().is_none() || check_parent(domain, task))
+                && let Some(ended) = domain.cancel(task)
+            {
+                bury(domain, ended);
+            }
+        });
+    }
+
     /// Waits for the end of a child after [`request_cancel`](Self::request_cancel).
     pub(crate) fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !is_linked(self.task) {
@@ -178,15 +192,19 @@ impl<T, E> Promise<T, E> {
     /// Polls without taking an effect: for those who hold many.
     pub(crate) fn poll_quietly(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Exit<E>>> {
         let task = self.task;
-        if !is_linked(task) {
-            panic!("a promise was polled after its result, or after its run: await it once, inside its run");
-        }
         Domain::with(|domain| {
+            let header = self.header();
+            if !is_linked(task) {
+                assert!(!header.parent_flags.has(parent::AWAITED), "a promise was polled after its result: await it once");
+                // Its scope has cancelled it, or its parent has ended.
+                header.parent_flags.set(parent::AWAITED);
+                return Poll::Ready(Err(Exit::Cancelled));
+            }
             if !check_parent(domain, task) {
                 return Poll::Pending;
             }
-            let header = self.header();
             if header.parent_flags.has(parent::DELIVERED) {
+                header.parent_flags.set(parent::AWAITED);
                 // SAFETY: *Parent*: linked and delivered. `T`, `E` are the task's.
                 let result = unsafe { domain.unlink(task).take::<Result<T, Exit<E>>>() };
                 return Poll::Ready(result.unwrap_or(Err(Exit::Cancelled)));
@@ -262,16 +280,17 @@ impl<T, E> Future for Promise<T, E> {
 impl<T, E> Drop for Promise<T, E> {
     fn drop(&mut self) {
         let task = self.task;
-        if is_linked(task) {
-            forget(task);
-        }
+        let waker = if is_linked(task) { forget(task) } else { None };
         // SAFETY: *Counted*: the promise was one of the holders.
         unsafe { task::release(task) };
+        // Last, as its destructor may panic.
+        drop(waker);
     }
 }
 
-/// The promise of a linked child is dropped: its result will be, or is.
-fn forget(task: TaskRef) {
+/// The promise of a linked child is dropped: its result will be, or is. Gives the waker that was kept.
+#[must_use]
+fn forget(task: TaskRef) -> Option<Waker> {
     // SAFETY: *Counted*: the promise holds it.
     let header = unsafe { task.as_ref() };
     header.parent_flags.set(parent::FORGOTTEN);
@@ -280,19 +299,15 @@ fn forget(task: TaskRef) {
     if header.parent_flags.has(parent::DELIVERED) {
         // A linked child's domain is alive, and a promise stays on its thread.
         Domain::with(|domain| {
-            if let Some(parent) = parent_of(task) {
-                // SAFETY: *Kept*: linked.
-                let forgotten = &unsafe { parent.as_ref() }.forgotten;
-                if forgotten.get().is_none() {
-                    forgotten.set(Some((header.id, header.born)));
-                }
-            }
             // SAFETY: *Parent*: linked and delivered.
-            let ended = unsafe { domain.unlink(task) };
+            let ended = unsafe {
+                note_forgotten(task);
+                domain.unlink(task)
+            };
             bury(domain, ended);
         });
     }
-    drop(waker);
+    waker
 }
 
 impl<T, E> fmt::Debug for Promise<T, E> {
@@ -342,11 +357,13 @@ impl Future for Cancellation {
 
 impl Drop for Cancellation {
     fn drop(&mut self) {
-        if is_linked(self.task) {
-            // SAFETY: *Counted*.
-            drop(unsafe { self.task.as_ref() }.waker.take());
-        }
         // SAFETY: *Counted*: it has the promise's place among the holders.
-        unsafe { task::release(self.task) };
+        let waker = unsafe {
+            let waker = if is_linked(self.task) { self.task.as_ref().waker.take() } else { None };
+            task::release(self.task);
+            waker
+        };
+        // Last, as its destructor may panic.
+        drop(waker);
     }
 }

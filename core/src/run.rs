@@ -215,6 +215,8 @@ where
     };
 
     let worker = |id: DomainId| {
+        assert!(!identity::is_set(), "the platform called `worker` on a thread that runs a domain: each needs a thread of its own");
+        assert!(shared.claim(id), "the platform called `worker` with {id}, which is no worker or was called before");
         let source = source(id);
         // SAFETY: *Run*: the platform returns when every worker has returned.
         let domain = unsafe { Domain::new(id, NonNull::from(&shared), P::Events::SUSPENDS) };
@@ -223,7 +225,8 @@ where
     };
     let mut end = None;
     let mut domain_zero = || {
-        assert!(end.is_none(), "the platform called `main` twice");
+        assert!(!identity::is_set(), "the platform called `main` on a thread that runs a domain");
+        assert!(shared.claim(DomainId::ZERO), "the platform called `main` twice");
         // SAFETY: *Run*.
         let domain = unsafe { Domain::new(DomainId::ZERO, NonNull::from(&shared), P::Events::SUSPENDS) };
         let birth = domain.birth_of_root(born);

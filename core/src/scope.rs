@@ -13,8 +13,9 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::domain::Domain;
-use crate::domain::group::{self, Frame};
+use crate::domain::group::{self, Frame, Group};
 use crate::outcome::Outcome;
+use crate::task::TaskRef;
 use crate::violation::ViolationKind;
 
 /// Runs `future` in a scope of its own: the children made while it is polled are the scope's.
@@ -45,7 +46,7 @@ use crate::violation::ViolationKind;
 /// Dropped early it cancels its children and does not wait for them; the task's own end does.
 #[track_caller]
 pub fn scope<F: Future<Output: Outcome>>(future: F) -> Scope<F> {
-    Scope { frame: Frame::new(Location::caller(), None), future: Some(future), output: None, ticket: 0, _pinned: PhantomPinned }
+    Scope { frame: Frame::scope(Location::caller()), future: Some(future), output: None, ticket: 0, _pinned: PhantomPinned }
 }
 
 /// The future of [`scope`](fn@scope).
@@ -85,7 +86,7 @@ impl<F: Future<Output: Outcome>> Future for Scope<F> {
                 if let Some(group) = this.frame.made() {
                     // SAFETY: *Grouped*: we have the handle.
                     unsafe {
-                        if normal && let Some(broken) = group.as_ref().uncared() {
+                        if normal && let Some(broken) = group.as_ref().uncared_in_scope() {
                             domain.violate(current, broken);
                         }
                         domain.cancel_scope(group);
@@ -95,7 +96,7 @@ impl<F: Future<Output: Outcome>> Future for Scope<F> {
             if let Some(group) = this.frame.made() {
                 // SAFETY: *Grouped*: we have the handle.
                 let group = unsafe { group.as_ref() };
-                if !group.is_childless() {
+                if !group.is_over() {
                     if this.ticket == 0 {
                         this.ticket = group.ticket();
                     }
@@ -112,22 +113,41 @@ impl<F: Future<Output: Outcome>> Future for Scope<F> {
     }
 }
 
+/// Whether the task may use the scope with this group.
+fn belongs_to(group: &Group, domain: &Domain, task: TaskRef) -> bool {
+    !group.inert.get() && group.epoch == domain.epoch() && group.owner() == task
+}
+
 impl<F: Future> Drop for Scope<F> {
     fn drop(&mut self) {
-        let frame = &self.frame;
-        let future = &mut self.future;
-        // What the future's destructor makes is the scope's, and cancelled with it.
-        if Domain::with_task(|domain, _| domain.in_frame(frame, || *future = None)).is_none() {
-            *future = None;
-        }
-        if let Some(group) = frame.take() {
-            // SAFETY: *Grouped*: we have the handle. A group that is not inert has an owner, on this thread's domain.
-            unsafe {
-                if !group.as_ref().inert.get() {
-                    Domain::with(|domain| domain.cancel_scope(group));
+        /// Cancels what is left, also where the future's destructor panics.
+        struct Leave<'a>(&'a Frame, u64);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                let Some(group) = self.0.take() else { return };
+                // SAFETY: *Grouped*: we have the handle. A group that is not inert has an owner, on this thread's domain.
+                unsafe {
+                    group.as_ref().unwait(self.1);
+                    if !group.as_ref().inert.get() {
+                        Domain::with(|domain| domain.cancel_scope(group));
+                    }
+                    group::unhandle(group);
                 }
-                group::unhandle(group);
             }
+        }
+        let leave = Leave(&self.frame, self.ticket);
+        let future = &mut self.future;
+        // What the future's destructor makes is the scope's, and cancelled with it; but not where another task than its own drops it.
+        let dropped = Domain::with_task(|domain, current| {
+            // SAFETY: *Grouped*: we have the handle.
+            let ours = leave.0.made().is_none_or(|group| belongs_to(unsafe { group.as_ref() }, domain, current));
+            if ours {
+                domain.in_frame(leave.0, || *future = None);
+            }
+            ours
+        });
+        if dropped != Some(true) {
+            *future = None;
         }
     }
 }

@@ -267,7 +267,7 @@ impl<Reach> Task<Reach> {
     where
         F: Future<Output: Outcome> + 'static,
     {
-        self.spawn_as(future, true, Location::caller()).map(Promise::new)
+        self.spawn_as(future, None, Location::caller()).map(Promise::new)
     }
 
     /// Starts it as [`spawn`] does, as one of `orphans`.
@@ -279,12 +279,16 @@ impl<Reach> Task<Reach> {
     where
         F: Future<Output: Outcome> + 'static,
     {
-        let born = Location::caller();
         // SAFETY: linked in the orphans, whose list holds it.
-        orphans.adopting(born, || self.spawn_as(future, false, born)).map(|task| unsafe { task.as_ref() }.id)
+        self.spawn_as(future, Some(orphans), Location::caller()).map(|task| unsafe { task.as_ref() }.id)
     }
 
-    fn spawn_as<F>(self, future: F, held: bool, born: &'static Location<'static>) -> Result<TaskRef, SpawnError<F>>
+    fn spawn_as<F>(
+        self,
+        future: F,
+        orphans: Option<&Orphans<Value<F>, Error<F>>>,
+        born: &'static Location<'static>,
+    ) -> Result<TaskRef, SpawnError<F>>
     where
         F: Future<Output: Outcome> + 'static,
     {
@@ -295,7 +299,7 @@ impl<Reach> Task<Reach> {
                 return Err(SpawnRefusal::PinnedElsewhere(pin));
             }
             Handle::check_all(&self.gifts, parent).map_err(SpawnRefusal::Ownership)?;
-            Ok(domain.birth(parent, born, held, None))
+            Ok(birth(orphans, born, || domain.birth(parent, born, orphans.is_none(), None)))
         });
         let birth = match prepared.unwrap_or(Err(SpawnRefusal::NoTask)) {
             Ok(birth) => birth,
@@ -338,7 +342,7 @@ impl Task<Anywhere> {
         Value<F>: Send + 'static,
         Error<F>: Send + 'static,
     {
-        self.call_as(make, true, born).map(Promise::new)
+        self.call_as(make, None, born).map(Promise::new)
     }
 
     /// Starts it as [`call`] does, as one of `orphans`.
@@ -353,12 +357,16 @@ impl Task<Anywhere> {
         Value<F>: Send + 'static,
         Error<F>: Send + 'static,
     {
-        let born = Location::caller();
         // SAFETY: linked in the orphans, whose list holds it.
-        orphans.adopting(born, || self.call_as(make, false, born)).map(|task| unsafe { task.as_ref() }.id)
+        self.call_as(make, Some(orphans), Location::caller()).map(|task| unsafe { task.as_ref() }.id)
     }
 
-    fn call_as<C, F>(self, make: C, held: bool, born: &'static Location<'static>) -> Result<TaskRef, SpawnError<C>>
+    fn call_as<C, F>(
+        self,
+        make: C,
+        orphans: Option<&Orphans<Value<F>, Error<F>>>,
+        born: &'static Location<'static>,
+    ) -> Result<TaskRef, SpawnError<C>>
     where
         C: FnOnce() -> F + Send + 'static,
         F: Future<Output: Outcome> + 'static,
@@ -368,7 +376,8 @@ impl Task<Anywhere> {
         let prepared = Domain::with_task(|domain, parent| -> Result<Birth, SpawnRefusal> {
             let target = target(domain, self.pin)?;
             Handle::check_all(&self.gifts, parent).map_err(SpawnRefusal::Ownership)?;
-            Ok(domain.birth(parent, born, held, Some(domain.run().address(target))))
+            let home = domain.run().address(target);
+            Ok(birth(orphans, born, || domain.birth(parent, born, orphans.is_none(), Some(home))))
         });
         let birth = match prepared.unwrap_or(Err(SpawnRefusal::NoTask)) {
             Ok(birth) => birth,
@@ -384,6 +393,14 @@ impl Task<Anywhere> {
             domain.send(task);
         });
         Ok(task)
+    }
+}
+
+/// Makes the birth of a child, in the orphans if there are any.
+fn birth<T, E>(orphans: Option<&Orphans<T, E>>, born: &'static Location<'static>, make: impl FnOnce() -> Birth) -> Birth {
+    match orphans {
+        Some(orphans) => orphans.adopting(born, make),
+        None => make(),
     }
 }
 

@@ -63,10 +63,8 @@ pub(crate) fn drive<E: Events>(
     identity::enter(domain, || {
         Loop { domain, source: events.as_ref(), broken: Cell::new(events.is_none()), root, begun: Cell::new(false), fail }.run();
         // What is left belongs to those who leaked it. Unlinked, it is inert.
-        while let Some(waker) = domain.timers.clear() {
-            domain.foreign(ReportPlace::Waker, || drop(waker));
-        }
-        while let Some(waker) = domain.points.clear() {
+        // A waker's destructor may set a timer anew, or open a point: nothing is left when one look finds neither.
+        while let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) {
             domain.foreign(ReportPlace::Waker, || drop(waker));
         }
     });

@@ -227,7 +227,10 @@ impl Domain {
     pub(crate) unsafe fn cancel_scope(&self, group: NonNull<Group>) {
         let ended = List::new();
         // SAFETY: promised by the caller.
-        unsafe { self.cancel_group(group, &ended) };
+        unsafe {
+            group.as_ref().settle(|collector| self.cancel_group(collector, &ended));
+            self.cancel_group(group, &ended);
+        }
         self.bury_all(&ended);
     }
 
@@ -543,8 +546,6 @@ impl Domain {
         // SAFETY: *Parent*: the child is linked, and its parent lives.
         let header = unsafe { child.as_ref() };
         let parent = self.parent_of(header)?;
-        // SAFETY: *Kept*.
-        let maker = unsafe { parent.as_ref() };
         header.parent_flags.set(parent::DELIVERED);
         #[cfg(feature = "alloc")]
         if let ParentKind::Group(group) = header.parent.kind()
@@ -554,22 +555,17 @@ impl Domain {
         {
             header.parent_flags.set(parent::FORGOTTEN);
         }
-        let given_up = header.parent_flags.has(parent::CANCELLED | parent::FORGOTTEN);
-        self.receive(child, parent, given_up);
         let waker = header.waker.take();
-        if given_up {
-            #[cfg(feature = "alloc")]
-            if let ParentKind::Group(group) = header.parent.kind() {
-                // SAFETY: *Grouped*: the child is still one of the group's.
-                unsafe { group::wake_waiting(group, |waker| self.foreign(ReportPlace::Waker, || waker.wake())) };
+        if header.parent_flags.has(parent::CANCELLED | parent::FORGOTTEN) {
+            // SAFETY: delivered just now, and linked.
+            unsafe {
+                if !header.parent_flags.has(parent::CANCELLED) {
+                    note_forgotten(child);
+                }
+                self.give_up(child, parent);
             }
-            if !header.parent_flags.has(parent::CANCELLED) && maker.forgotten.get().is_none() {
-                maker.forgotten.set(Some((header.id, header.born)));
-            }
-            // SAFETY: linked.
-            let ended = unsafe { self.unlink(child) };
-            bury(self, ended);
         } else {
+            self.receive(child, parent, false);
             #[cfg(feature = "alloc")]
             if let ParentKind::Group(group) = header.parent.kind()
                 && !header.parent_flags.has(parent::TAKEN)
@@ -582,6 +578,32 @@ impl Domain {
             self.foreign(ReportPlace::Waker, || waker.wake());
         }
         self.childless(parent)
+    }
+
+    /// Unlinks a child that nobody awaits, and drops what it leaves.
+    ///
+    /// It leaves the lists before foreign code runs: that may drop the very `Orphans` it is in, which buries those that have ended.
+    ///
+    /// # Safety
+    /// *Parent*: the child was delivered and is linked; `parent` is its parent.
+    unsafe fn give_up(&self, child: TaskRef, parent: TaskRef) {
+        // SAFETY: *Grouped*: the child is one of the group's; held, it and the scope it is in stay until those who wait are woken.
+        unsafe {
+            #[cfg(feature = "alloc")]
+            let groups = match child.as_ref().parent.kind() {
+                ParentKind::Group(group) => [Some(group), group.as_ref().scope.get()],
+                _ => [None, None],
+            };
+            #[cfg(feature = "alloc")]
+            groups.iter().flatten().for_each(|group| group.as_ref().hold());
+            let ended = self.unlink(child);
+            self.receive(child, parent, true);
+            #[cfg(feature = "alloc")]
+            for group in groups.into_iter().flatten() {
+                group::wake_waiting(group, |waker| self.foreign(ReportPlace::Waker, || waker.wake()));
+            }
+            bury(self, ended);
+        }
     }
 
     /// Moves a child of a group from those that run to those that have ended, and wakes who waits for one.
@@ -655,6 +677,24 @@ impl Domain {
 
     pub(crate) fn has_runnable(&self) -> bool {
         !self.runnable.is_empty()
+    }
+}
+
+/// A child that was forgotten has ended: keeps its id and place, for rule 3, where nothing of the kind is kept yet.
+///
+/// # Safety
+/// *Parent*: the child is linked; its parent lives.
+pub(crate) unsafe fn note_forgotten(child: TaskRef) {
+    // SAFETY: promised by the caller; *Grouped*.
+    unsafe {
+        let header = child.as_ref();
+        let forgotten = match header.parent.kind() {
+            ParentKind::Nobody => return,
+            ParentKind::Task(parent) => &(*parent.as_ptr()).forgotten,
+            #[cfg(feature = "alloc")]
+            ParentKind::Group(group) => &(*group.as_ptr()).forgotten,
+        };
+        forgotten.set(forgotten.get().or(Some((header.id, header.born))));
     }
 }
 

@@ -5,10 +5,16 @@
 //!
 //! A promise taken out of an `Orphans` is still one of the group's: its task may be ending on another domain, which reads who its parent is.
 //!
+//! An `Orphans` belongs to its task; while a scope is polled in which it was first used, it is among the scope's *collectors*. If it is
+//! dropped in there, its children are the scope's to wait for and to cancel; if it outlives the scope, it goes on as the task's.
+//!
 //! The list of children has the ended ones in front, in the order of their ends, then those that still run: `care` looks at the first.
 //!
 //! Invariant *Grouped*: a group is valid while its handle exists or it has children. It is linked in its owner's belongings while
 //! it has an owner that has not ended.
+//!
+//! Invariant *Collected*: a group whose `scope` is set is linked in that scope's `collectors`. The scope's handle exists: a scope that
+//! loses it lets go of its collectors first.
 
 #![allow(unsafe_code)] // Groups are shared by raw pointer between their handle, their children and their owner, all on one domain.
 
@@ -22,6 +28,7 @@ use core::task::Waker;
 use super::family::uncared;
 use super::{Domain, Epoch};
 use crate::container::list::List;
+use crate::container::{Links, Ring};
 use crate::id::TaskId;
 use crate::task::{Belonging, BelongingKind, Siblings, TaskRef, parent};
 use crate::violation::ViolationKind;
@@ -37,6 +44,15 @@ pub(crate) struct Group {
     pub(crate) children: List<Siblings>,
     /// Children whose promise was taken out: no longer kept aside, and still children of the owner.
     pub(crate) taken: List<Siblings>,
+    /// The first child that was forgotten and has ended: all that is kept of it.
+    pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
+    /// It is a scope's, not that of an `Orphans`.
+    is_scope: bool,
+    /// The scope it was first used in (*Collected*).
+    pub(crate) scope: Cell<Option<NonNull<Group>>>,
+    links: Links<Group>,
+    /// Of a scope: the groups that were first used in it (*Collected*).
+    collectors: List<Collectors>,
     /// The first child that has not ended.
     pub(crate) running: Cell<Option<TaskRef>>,
     pub(crate) len: Cell<usize>,
@@ -53,7 +69,7 @@ pub(crate) struct Group {
 
 impl Group {
     /// A group of this task's, linked in its belongings, with a handle.
-    pub(crate) fn new(domain: &Domain, owner: TaskRef, place: &'static Location<'static>) -> NonNull<Group> {
+    fn new(domain: &Domain, owner: TaskRef, place: &'static Location<'static>, is_scope: bool) -> NonNull<Group> {
         // SAFETY: the owner is the current task.
         let header = unsafe { owner.as_ref() };
         let group = NonNull::from(Box::leak(Box::new(Group {
@@ -64,6 +80,11 @@ impl Group {
             place,
             children: List::new(),
             taken: List::new(),
+            forgotten: Cell::new(None),
+            is_scope,
+            scope: Cell::new(None),
+            links: Links::new(),
+            collectors: List::new(),
             running: Cell::new(None),
             len: Cell::new(0),
             handled: Cell::new(true),
@@ -85,6 +106,11 @@ impl Group {
 
     pub(crate) fn is_childless(&self) -> bool {
         self.children.is_empty() && self.taken.is_empty()
+    }
+
+    /// Of a scope whose future is gone: whether all its children have left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_childless() && self.collectors.is_empty()
     }
 
     /// Whether the `Orphans` or scope still exists.
@@ -139,8 +165,63 @@ impl Group {
     /// # Safety
     /// On the owner's domain.
     pub(crate) unsafe fn uncared(&self) -> Option<ViolationKind> {
+        if let Some((child, spawned)) = self.forgotten.get() {
+            return Some(ViolationKind::StillHasChildren { child, spawned });
+        }
         // SAFETY: promised by the caller.
         unsafe { uncared(&self.children).or_else(|| uncared(&self.taken)) }
+    }
+
+    /// Of a scope whose future is gone: as [`uncared`](Self::uncared), the children of its collectors included.
+    ///
+    /// # Safety
+    /// As for [`uncared`](Self::uncared).
+    pub(crate) unsafe fn uncared_in_scope(&self) -> Option<ViolationKind> {
+        // SAFETY: promised by the caller; *Collected*, *Linked*.
+        unsafe {
+            let mut broken = self.uncared();
+            let mut next = self.collectors.front();
+            while let Some(group) = next
+                && broken.is_none()
+            {
+                next = self.collectors.after(group);
+                if !group.as_ref().handled.get() {
+                    broken = group.as_ref().uncared();
+                }
+            }
+            broken
+        }
+    }
+
+    /// Of a scope whose future is gone: calls `f` with each collector that was dropped in it, and lets go of the others, which outlive it.
+    ///
+    /// # Safety
+    /// *Grouped*: the scope has its handle. `f` runs no foreign code; it may free the group it is called with.
+    pub(crate) unsafe fn settle(&self, mut f: impl FnMut(NonNull<Group>)) {
+        self.forgotten.set(None);
+        let mut next = self.collectors.front();
+        while let Some(group) = next {
+            // SAFETY: *Collected*, *Linked*: `f` unlinks no other group than this.
+            unsafe {
+                next = self.collectors.after(group);
+                if group.as_ref().handled.get() {
+                    self.let_go(group);
+                } else {
+                    group.as_ref().forgotten.set(None);
+                    f(group);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// *Collected*: the group is one of the collectors.
+    unsafe fn let_go(&self, group: NonNull<Group>) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            group.as_ref().scope.set(None);
+            self.collectors.remove(group);
+        }
     }
 
     /// A number under which to wait.
@@ -165,6 +246,11 @@ impl Group {
         drop(old);
     }
 
+    /// Keeps the group, though its last child leaves, until [`wake_waiting`] has woken who waits.
+    pub(crate) fn hold(&self) {
+        self.waking.set(true);
+    }
+
     /// Forgets the waker of this ticket.
     pub(crate) fn unwait(&self, ticket: u64) {
         let mut waiting = self.waiting.borrow_mut();
@@ -172,6 +258,19 @@ impl Group {
         let gone = index.map(|index| waiting.swap_remove(index));
         drop(waiting);
         drop(gone);
+    }
+}
+
+/// Lists the groups first used in one scope.
+pub(crate) enum Collectors {}
+
+// SAFETY: `links` is used by this list alone; *Collected*: a group that is freed leaves the list first.
+unsafe impl Ring for Collectors {
+    type Node = Group;
+
+    unsafe fn links<'a>(node: NonNull<Group>) -> &'a Links<Group> {
+        // SAFETY: the caller promises that the node is valid.
+        unsafe { &(*node.as_ptr()).links }
     }
 }
 
@@ -185,17 +284,13 @@ pub(crate) enum First {
 /// Wakes all who wait for a child to end.
 ///
 /// # Safety
-/// *Grouped*: the group is valid; it may be gone afterwards.
+/// *Grouped*: the group is valid, or [held](Group::hold); it may be gone afterwards.
 pub(crate) unsafe fn wake_waiting(group: NonNull<Group>, wake: impl Fn(Waker)) {
     // SAFETY: *Grouped*, promised by the caller; `waking` keeps it while foreign code runs.
     unsafe {
         let this = group.as_ref();
+        this.hold();
         let mut woken = core::mem::take(&mut *this.waiting.borrow_mut());
-        if woken.is_empty() {
-            *this.waiting.borrow_mut() = woken;
-            return;
-        }
-        this.waking.set(true);
         for (_, waker) in woken.drain(..) {
             wake(waker);
         }
@@ -217,7 +312,11 @@ pub(crate) unsafe fn wake_waiting(group: NonNull<Group>, wake: impl Fn(Waker)) {
 pub(crate) unsafe fn unhandle(group: NonNull<Group>) {
     // SAFETY: *Grouped*, promised by the caller.
     unsafe {
-        group.as_ref().handled.set(false);
+        let this = group.as_ref();
+        while let Some(collector) = this.collectors.front() {
+            this.let_go(collector);
+        }
+        this.handled.set(false);
         free_if_done(group);
     }
 }
@@ -233,10 +332,21 @@ pub(crate) unsafe fn free_if_done(group: NonNull<Group>) {
         if this.handled.get() || this.waking.get() || !this.is_childless() {
             return;
         }
+        let scope = this.scope.get();
+        if let Some(scope) = scope {
+            scope.as_ref().let_go(group);
+        }
         if !this.inert.get() {
             this.owner.as_ref().belongings.remove(group.cast());
+            // A scope was asked before, or was cut short. What an `Orphans` knows of is kept by whom its children are left to.
+            if !this.is_scope && this.forgotten.get().is_some() {
+                let heir = scope.map_or(&this.owner.as_ref().forgotten, |scope| &(*scope.as_ptr()).forgotten);
+                heir.set(heir.get().or(this.forgotten.get()));
+            }
         }
-        drop(Box::from_raw(group.as_ptr()));
+        let freed = Box::from_raw(group.as_ptr());
+        // Who waits takes its waker along when it goes: this one was leaked. Its destructor is foreign, and may not run here.
+        core::mem::forget(freed.waiting.take());
     }
 }
 
@@ -248,11 +358,20 @@ pub(crate) unsafe fn free_if_done(group: NonNull<Group>) {
 pub(crate) struct Frame {
     group: Cell<Option<NonNull<Group>>>,
     place: &'static Location<'static>,
+    is_scope: bool,
+    /// Of an `Orphans`: the scope being polled, in which it is used.
+    within: Option<NonNull<Frame>>,
 }
 
 impl Frame {
-    pub(crate) const fn new(place: &'static Location<'static>, group: Option<NonNull<Group>>) -> Self {
-        Frame { group: Cell::new(group), place }
+    /// A scope's.
+    pub(crate) const fn scope(place: &'static Location<'static>) -> Self {
+        Frame { group: Cell::new(None), place, is_scope: true, within: None }
+    }
+
+    /// That of an `Orphans` with this group, in what is being polled now.
+    pub(crate) fn orphans(domain: &Domain, place: &'static Location<'static>, group: Option<NonNull<Group>>) -> Self {
+        Frame { group: Cell::new(group), place, is_scope: false, within: domain.scope.get() }
     }
 
     /// The group, if it was needed.
@@ -263,8 +382,16 @@ impl Frame {
     /// The group, made for this owner if need be.
     pub(crate) fn group(&self, domain: &Domain, owner: TaskRef) -> NonNull<Group> {
         self.group.get().unwrap_or_else(|| {
-            let group = Group::new(domain, owner, self.place);
+            let group = Group::new(domain, owner, self.place, self.is_scope);
             self.group.set(Some(group));
+            if let Some(within) = self.within {
+                // SAFETY: *Frame*: the scope is being polled. *Collected*: its handle exists, and the group was just made.
+                unsafe {
+                    let scope = within.as_ref().group(domain, owner);
+                    group.as_ref().scope.set(Some(scope));
+                    scope.as_ref().collectors.push_back(group);
+                }
+            }
             group
         })
     }

@@ -27,6 +27,7 @@ pub(crate) mod shared;
 
 use core::cell::Cell;
 use core::ptr::NonNull;
+use core::task::Waker;
 
 use self::points::Points;
 use self::shared::Run;
@@ -253,6 +254,13 @@ impl Domain {
         });
         if let Some(panic) = told {
             discard(panic);
+        }
+    }
+
+    /// Wakes, from any place. A panic is reported where there is a domain to report it, and goes no further.
+    pub(crate) fn wake(waker: Waker) {
+        if let Err(panic) = catch(|| waker.wake()) {
+            if identity::is_set() { Domain::report(ReportPlace::Waker, panic) } else { discard(panic) }
         }
     }
 

@@ -16,7 +16,17 @@ use crate::violation::Violation;
 
 /// Keeps what different domains write on different cache lines.
 #[repr(align(128))]
-struct Apart(Mailbox<InboxChain>);
+struct Apart {
+    mailbox: Mailbox<InboxChain>,
+    /// A thread runs this domain, or did.
+    claimed: AtomicBool,
+}
+
+impl Apart {
+    fn new() -> Self {
+        Apart { mailbox: Mailbox::new(), claimed: AtomicBool::new(false) }
+    }
+}
 
 #[cfg(feature = "alloc")]
 type Table = alloc::boxed::Box<[Apart]>;
@@ -47,9 +57,9 @@ impl Run {
 
     pub(crate) fn new(config: Config) -> Run {
         #[cfg(feature = "alloc")]
-        let mailboxes = (0..=config.domains).map(|_| Apart(Mailbox::new())).collect();
+        let mailboxes = (0..=config.domains).map(|_| Apart::new()).collect();
         #[cfg(not(feature = "alloc"))]
-        let mailboxes = [Apart(Mailbox::new())];
+        let mailboxes = [Apart::new()];
         let starting = AtomicUsize::new(config.domains);
         Run { config, mailboxes, starting, aborting: AtomicBool::new(false), stopped: AtomicBool::new(false), violations: Lock::new(None) }
     }
@@ -60,7 +70,13 @@ impl Run {
     }
 
     pub(crate) fn mailbox(&self, domain: DomainId) -> &Mailbox<InboxChain> {
-        &self.mailboxes[domain.index()].0
+        &self.mailboxes[domain.index()].mailbox
+    }
+
+    /// Whether this thread may run the domain: it is one of the run's, and nobody else runs it or did. A domain's mailbox has one reader,
+    /// which must not depend on the platform keeping its contract.
+    pub(crate) fn claim(&self, domain: DomainId) -> bool {
+        self.mailboxes.get(domain.index()).is_some_and(|place| !place.claimed.swap(true, Ordering::AcqRel))
     }
 
     /// The mailbox, as tasks keep it.
@@ -104,7 +120,7 @@ impl Run {
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         for mailbox in self.mailboxes.iter().skip(1) {
-            mailbox.0.ring();
+            mailbox.mailbox.ring();
         }
     }
 

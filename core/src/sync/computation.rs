@@ -13,6 +13,7 @@ use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
 use super::waiters::{Waiter, Waiters};
+use crate::domain::Domain;
 use crate::effect;
 use crate::shim::{AtomicU8, Ordering, const_unless_loom};
 
@@ -75,7 +76,7 @@ impl<T> Computation<T> {
         unsafe { *self.value.get() = Some(value) };
         self.state.store(DONE, Ordering::Release);
         while let Some(waker) = self.waiters.pop() {
-            waker.wake();
+            Domain::wake(waker);
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+use crate::domain::Domain;
 use crate::effect;
 use crate::shim::{AtomicU8, Ordering, const_unless_loom};
 
@@ -86,7 +87,7 @@ impl Trigger {
             // SAFETY: *Slot*: it was WAITING, and we set SIGNALLED.
             let waker = unsafe { (*self.slot.get()).take() };
             if let Some(waker) = waker {
-                waker.wake();
+                Domain::wake(waker);
             }
         }
         true

@@ -133,6 +133,8 @@ pub(crate) mod parent {
     /// It was taken out of an `Orphans`, and is in its group's list of those.
     #[cfg(feature = "alloc")]
     pub(crate) const TAKEN: u8 = 32;
+    /// Its promise has given the result.
+    pub(crate) const AWAITED: u8 = 64;
 }
 
 /// What the payload holds.

@@ -151,7 +151,8 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
                 "this future or its result is larger than BYTES of the TaskPool: make BYTES larger or the future smaller"
             );
         }
-        let place = slot.memory.get().cast::<Cell<F, BYTES>>();
+        // Made from the whole slot, as `free` finds its flag by it.
+        let place = core::ptr::from_ref(slot).cast_mut().cast::<Cell<F, BYTES>>();
         // SAFETY: *Slot*: the memory is ours, large enough and aligned.
         unsafe {
             place.write(TaskCell::of_future(birth, future, ()));

@@ -5,6 +5,13 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
 
+pub mod probe;
+pub mod watched;
+
+pub mod family;
+pub mod stacks;
+pub mod wakers;
+
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant as StdInstant};
 
