@@ -1,0 +1,302 @@
+//! How a run is set up: by the program, else by the environment, else by the machine.
+//!
+//! Each setting is taken from the first that has it: the [`Builder`]'s method, then the environment variable, then the default.
+//! A variable that cannot be understood is an error that names it, never a default in disguise.
+//!
+//! | setting | variable | default |
+//! | --- | --- | --- |
+//! | [`domains`](Builder::domains) | `MATOU_DOMAINS` | one less than the processors this process may use |
+//! | [`quanta`](Builder::quanta) | `MATOU_QUANTA` | 64 |
+//! | [`seed`](Builder::seed) | | a new one each time |
+//! | [`reactor`](Builder::reactor) | | epoll on Linux, `poll(2)` elsewhere |
+
+use std::env;
+use std::ffi::OsString;
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+
+use matou_core::{Config, DomainId, Outcome, Report, RunError};
+
+use crate::interrupt::Material;
+use crate::platform::Unix;
+use crate::reactor::Reactor;
+use crate::signal::{Dispatch, Registry};
+
+/// The most workers a run can have: domain 0 is not one.
+const MOST_WORKERS: usize = DomainId::MAX - 1;
+
+/// How a run is set up.
+///
+/// ```
+/// use matou_unix::{Builder, call};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let six = Builder::new().domains(2).seed(42).run(async {
+///     let three = call(|| async { Ok::<i32, std::io::Error>(3) })?;
+///     Ok::<i32, std::io::Error>(2 * three.await?)
+/// })?;
+/// assert_eq!(six, 6);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder runs nothing before `run`"]
+pub struct Builder {
+    domains: Option<usize>,
+    quanta: Option<u32>,
+    seed: Option<u64>,
+    reactor: Reactor,
+    bell: Material,
+    stack_size: Option<usize>,
+    on_report: Option<fn(&Report)>,
+    environment: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// Nothing set. What stays so is looked up in the environment by [`run`](Builder::run).
+    pub fn new() -> Builder {
+        Builder {
+            domains: None,
+            quanta: None,
+            seed: None,
+            reactor: Reactor::DEFAULT,
+            bell: Material::DEFAULT,
+            stack_size: None,
+            on_report: None,
+            environment: true,
+        }
+    }
+
+    /// Sets what the environment says, now: so that a program can complain about it in its own way.
+    ///
+    /// # Errors
+    /// If a variable cannot be understood.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let builder = matou_unix::Builder::from_env()?;
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_env() -> io::Result<Builder> {
+        Builder::new().completed(&|name| env::var_os(name))
+    }
+
+    /// Whether the environment has a say. It has, unless this is called with `false`.
+    pub fn environment(mut self, looked_up: bool) -> Builder {
+        self.environment = looked_up;
+        self
+    }
+
+    /// How many worker domains there are beside domain 0, each a thread. With 0 of them `call` gives
+    /// [`NoDomainAvailable`](crate::NoDomainAvailable).
+    ///
+    /// Miou: `?domains` of `Miou.run`.
+    pub fn domains(mut self, workers: usize) -> Builder {
+        self.domains = Some(workers);
+        self
+    }
+
+    /// How many effects a task may do in one poll before it has to let others run, and after how many effects and polls a domain
+    /// asks the system for events. At least 1.
+    ///
+    /// Miou: `?quanta` of `Miou.run`.
+    pub fn quanta(mut self, quanta: u32) -> Builder {
+        self.quanta = Some(quanta);
+        self
+    }
+
+    /// Where chance comes from, so that a run can be had again.
+    ///
+    /// Miou: `?g` of `Miou.run`.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Which system call the domains ask for events.
+    pub fn reactor(mut self, reactor: Reactor) -> Builder {
+        self.reactor = reactor;
+        self
+    }
+
+    /// How many bytes of stack each worker's thread has. The standard library's default is 2 MiB.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Whom to tell of panics that cannot be returned to anybody: in finalisers, hooks, wakers. By default they are a line on
+    /// standard error.
+    pub fn on_report(mut self, on_report: fn(&Report)) -> Builder {
+        self.on_report = Some(on_report);
+        self
+    }
+
+    /// Lets domains wake each other by a pipe, as they do where there is no `eventfd`. For the tests of this crate.
+    #[doc(hidden)]
+    pub fn wake_by_pipe(mut self) -> Builder {
+        self.bell = Material::Pipe;
+        self
+    }
+
+    /// Runs `main` as the main task on this thread, and returns its value when it and everything it started has ended.
+    ///
+    /// # Errors
+    /// As [`run`].
+    ///
+    /// Miou: `Miou_unix.run`.
+    #[track_caller]
+    #[allow(clippy::type_complexity)] // An alias would hide the two errors.
+    pub fn run<F>(self, main: F) -> Result<<F::Output as Outcome>::Value, RunError<<F::Output as Outcome>::Error, io::Error>>
+    where
+        F: Future<Output: Outcome>,
+    {
+        let environment = self.environment;
+        let completed = self.completed(&|name| if environment { env::var_os(name) } else { None });
+        let builder = completed.map_err(RunError::Platform)?;
+        let workers = builder.domains.unwrap_or_else(default_workers);
+        let mut config = Config::new().domains(workers).seed(builder.seed.unwrap_or_else(random_seed));
+        if let Some(quanta) = builder.quanta {
+            config = config.quanta(quanta);
+        }
+        if let Some(on_report) = builder.on_report {
+            config = config.on_report(on_report);
+        }
+        let registry = Arc::<Registry>::default();
+        let mut dispatch = Dispatch::new(Arc::clone(&registry));
+        let main = async move {
+            let mut main = pin!(main);
+            poll_fn(|cx| {
+                dispatch.poll(cx);
+                main.as_mut().poll(cx)
+            })
+            .await
+        };
+        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry };
+        matou_core::run(&unix, config, main)
+    }
+
+    /// Fills what is not set from the environment, and refuses what cannot be.
+    fn completed(mut self, variable: &dyn Fn(&str) -> Option<OsString>) -> io::Result<Builder> {
+        if self.domains.is_none() {
+            let what = format!("a number of worker domains from 0 to {MOST_WORKERS}");
+            self.domains = parse(variable, "MATOU_DOMAINS", &what, |&workers: &usize| workers <= MOST_WORKERS)?;
+        }
+        if self.quanta.is_none() {
+            self.quanta = parse(variable, "MATOU_QUANTA", "a number of effects from 1 to 4294967295", |&quanta: &u32| quanta > 0)?;
+        }
+        if self.quanta == Some(0) {
+            return Err(invalid("`quanta` is 0: a task that may do no effect cannot run".into()));
+        }
+        Ok(self)
+    }
+}
+
+fn parse<T: std::str::FromStr>(
+    variable: &dyn Fn(&str) -> Option<OsString>,
+    name: &str,
+    what: &str,
+    fits: impl Fn(&T) -> bool,
+) -> io::Result<Option<T>> {
+    let Some(value) = variable(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let number = value.to_str().and_then(|text| text.trim().parse().ok()).filter(fits);
+    let message = || invalid(format!("{name} is {value:?}: expected {what}"));
+    number.map(Some).ok_or_else(message)
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+fn default_workers() -> usize {
+    // Where the system does not tell, there is at least the one we are on.
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    (processors - 1).min(MOST_WORKERS)
+}
+
+fn random_seed() -> u64 {
+    // The standard library keys its hash tables with the system's random numbers.
+    RandomState::new().hash_one(0)
+}
+
+/// Runs `main` as the main task on this thread, domain 0, and returns its value when it and everything it started has ended.
+///
+/// There are as many worker domains as the environment (`MATOU_DOMAINS`) or the machine says; see [`Builder`] for more to say.
+/// `main` is neither `Send` nor `'static`. `run` may be called again, and from several threads at once.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let greeting = matou_unix::run(async {
+///     let child = matou_unix::spawn(async { "meow" });
+///     child.await.map_err(std::io::Error::other)
+/// })?;
+/// assert_eq!(greeting, "meow");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`RunError::Failed`] and [`RunError::Panicked`] are the main task's abnormal ends, [`RunError::Violation`] tells which rule was
+/// broken by which task; in each case every task was cancelled, every finaliser has run and every thread was joined.
+/// [`RunError::Platform`] tells that nothing ran: a variable of the environment cannot be understood, or a thread not be started.
+/// [`RunError::Events`] tells that a domain could not ask the system for events.
+///
+/// Miou: `Miou_unix.run`.
+#[track_caller]
+#[allow(clippy::type_complexity)] // An alias would hide the two errors.
+pub fn run<F>(main: F) -> Result<<F::Output as Outcome>::Value, RunError<<F::Output as Outcome>::Error, io::Error>>
+where
+    F: Future<Output: Outcome>,
+{
+    Builder::new().run(main)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> io::Result<Builder> {
+        Builder::new().completed(&|asked| (asked == name).then(|| value.into()))
+    }
+
+    #[test]
+    fn the_environment_is_understood() {
+        assert_eq!(with("MATOU_DOMAINS", "3").unwrap().domains, Some(3));
+        assert_eq!(with("MATOU_DOMAINS", "0").unwrap().domains, Some(0));
+        assert_eq!(with("MATOU_DOMAINS", " 3\n").unwrap().domains, Some(3));
+        assert_eq!(with("MATOU_QUANTA", "1").unwrap().quanta, Some(1));
+        assert_eq!(with("MATOU_QUANTA", "").unwrap().quanta, None, "empty is as good as not set");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        for value in ["three", "-1", "1.5", "1023x", "1024", "99999999999999999999"] {
+            let error = with("MATOU_DOMAINS", value).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let expected = format!("MATOU_DOMAINS is {value:?}: expected a number of worker domains from 0 to 1023");
+            assert_eq!(error.to_string(), expected);
+        }
+        let error = with("MATOU_QUANTA", "0").unwrap_err();
+        assert_eq!(error.to_string(), "MATOU_QUANTA is \"0\": expected a number of effects from 1 to 4294967295");
+    }
+
+    #[test]
+    fn the_program_has_the_first_word() {
+        let environment = |_: &str| Some("nonsense".into());
+        let builder = Builder::new().domains(7).quanta(8).completed(&environment).unwrap();
+        assert_eq!((builder.domains, builder.quanta), (Some(7), Some(8)));
+        assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
+    }
+}

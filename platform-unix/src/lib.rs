@@ -1,0 +1,72 @@
+//! matou on Unix: a structured-concurrency executor whose domains are threads.
+//!
+//! ```
+//! use matou_unix::net::{TcpListener, TcpStream};
+//! use std::io;
+//!
+//! async fn handler(stream: TcpStream) -> io::Result<()> {
+//!     let mut buf = [0; 0x100];
+//!     loop {
+//!         match stream.read(&mut buf).await? {
+//!             0 => return Ok(()),
+//!             n => stream.write_all(&buf[..n]).await?,
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! matou_unix::run(async {
+//!     let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"))?;
+//!     let client = TcpStream::connect(listener.local_addr()?).await?;
+//!     let (stream, _peer) = listener.accept().await?;
+//!     let echo = matou_unix::spawn(handler(stream));
+//!     client.write_all(b"meow").await?;
+//!     let mut buf = [0; 4];
+//!     client.read_exact(&mut buf).await?;
+//!     assert_eq!(&buf, b"meow");
+//!     drop(client);
+//!     Ok::<(), io::Error>(echo.await?)
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate brings to the core, which it re-exports whole, what an operating system has:
+//!
+//! | module | what | Miou |
+//! | --- | --- | --- |
+//! | the root | [`run`] and [`Builder`]: domains as threads, settings | `Miou_unix.run` |
+//! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
+//! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
+//! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
+//! | [`platform`] | what plugs a runtime into a system | |
+//! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
+//!
+//! # How it waits
+//!
+//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A socket registers with it
+//! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
+//! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
+//!
+//! # Panics and processes
+//!
+//! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
+//! to. Writing to a peer that is gone is an error, never `SIGPIPE`.
+
+// What epoll alone needs.
+#![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
+
+mod builder;
+mod interrupt;
+pub mod net;
+pub mod owned;
+pub mod platform;
+mod reactor;
+pub mod signal;
+pub mod time;
+
+#[doc(inline)]
+pub use matou_core::*;
+
+pub use self::builder::{Builder, run};
+pub use self::reactor::Reactor;

@@ -1,0 +1,41 @@
+//! Sockets, with the conventions of [`std::net`].
+//!
+//! A call tries the system first, and suspends its task only where it would block; other tasks of the domain run meanwhile. The
+//! methods are those of `std::net`, made `async` where they may wait. Addresses are [`SocketAddr`]s: resolving a name blocks, and
+//! is left to [`ToSocketAddrs`](std::net::ToSocketAddrs) in a place where that does no harm.
+//!
+//! # Sockets and domains
+//!
+//! A socket is `Send` and not `Sync`. It may be made outside a run, or on one domain, and used on another: `call(move || ..)` takes
+//! it there. It registers with a domain's reactor when it first has to wait there, and leaves it when it is used or dropped
+//! elsewhere. No byte is lost on the way. A socket that is dropped is closed.
+//!
+//! ```
+//! fn may_be_sent<T: Send>() {}
+//! may_be_sent::<matou_unix::net::TcpStream>();
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn may_be_shared<T: Sync>() {}
+//! may_be_shared::<matou_unix::net::TcpStream>();
+//! ```
+//!
+//! These sockets belong to whoever holds them, as Rust values do; [`owned`](crate::owned) has sockets that belong to a task and are
+//! checked at each use.
+
+mod listener;
+mod options;
+pub(crate) mod source;
+mod stream;
+mod sys;
+mod udp;
+
+pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+pub use self::listener::TcpListener;
+pub use self::options::{TcpListenerBuilder, TcpStreamBuilder};
+pub use self::stream::TcpStream;
+pub use self::udp::UdpSocket;
+
+pub(crate) use self::listener::accept;
+pub(crate) use self::stream::{accepted, read, read_exact, write, write_all};

@@ -1,0 +1,211 @@
+//! A socket and the place where it waits.
+//!
+//! A [`Source`] owns a non-blocking descriptor and knows whether, and in which domain's reactor, it is registered. It is what makes
+//! a socket `Send` but not `Sync`: it may be moved to another thread, and is then used from one domain at a time.
+//!
+//! # Where a socket is registered
+//!
+//! ```text
+//!               (1) arm: a call found nothing
+//!   nowhere ───────────────────────────────────▶ registered at domain A
+//!      ▲                                           │            │
+//!      │  (2) leave: dropped, or handed out        │            │ (3) attempt or arm on domain B: leave A,
+//!      └───────────────────────────────────────────┘            │     and arm joins B
+//!      ▲                                                        │
+//!      └────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A socket that never has to wait is never registered. (1) and (3) happen on the domain that uses the socket, (2) on whatever
+//! thread drops it, inside a run or not.
+//!
+//! # One awaited call
+//!
+//! [`perform`] is the only loop: take one effect of the budget; try the system call, unless it is known to find nothing; if it
+//! found nothing, suspend until the reactor says otherwise; again. The call itself never blocks, and nothing is held across the
+//! suspension but the caller's own buffer: dropping the future at any moment loses no byte.
+//!
+//! The loop reaches the socket through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
+//! checked every time (`owned`).
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use matou_core::PointId;
+use matou_core::effect::poll_budget;
+use matou_core::suspension::Point;
+use rustix::io::Errno;
+
+use crate::reactor::{self, Direction, DomainReactor, Shared, Token, Unarmed};
+
+/// A non-blocking descriptor that can be waited for.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// `None` only once it was handed out, by value.
+    fd: Option<OwnedFd>,
+    place: RefCell<Option<Place>>,
+}
+
+/// Where a socket is registered.
+#[derive(Debug)]
+struct Place {
+    shared: Arc<Shared>,
+    token: Token,
+}
+
+impl Place {
+    fn is_at(&self, reactor: &DomainReactor) -> bool {
+        Arc::ptr_eq(&self.shared, reactor.shared())
+    }
+}
+
+impl Source {
+    /// Takes a descriptor that is non-blocking already.
+    pub(crate) fn new(fd: OwnedFd) -> Source {
+        Source { fd: Some(fd), place: RefCell::new(None) }
+    }
+
+    /// Takes the descriptor out. It stays non-blocking, and is registered nowhere.
+    pub(crate) fn into_fd(mut self) -> OwnedFd {
+        self.leave();
+        self.fd.take().expect("it is taken here only, by value")
+    }
+
+    fn leave(&self) {
+        if let Some(place) = self.place.take() {
+            place.shared.leave(self.as_fd(), place.token);
+        }
+    }
+
+    /// Calls `f` with the reactor this socket is registered at, if that is the current domain's.
+    fn here<R>(&self, f: impl FnOnce(&DomainReactor, Token) -> R) -> Option<R> {
+        match &*self.place.borrow() {
+            Some(place) => reactor::with_current(|current| {
+                let reactor = current.filter(|reactor| place.is_at(reactor))?;
+                Some(f(reactor, place.token))
+            }),
+            None => None,
+        }
+    }
+
+    /// Leaves the domain it is registered at, if that is another one.
+    fn arrive(&self) {
+        let elsewhere = match &*self.place.borrow() {
+            Some(place) => !reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))),
+            None => false,
+        };
+        if elsewhere {
+            self.leave();
+        }
+    }
+
+    /// Tries a system call, unless it is known to find nothing. `None`: it would block.
+    pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source) -> Result<R, Errno>) -> Option<io::Result<R>> {
+        self.arrive();
+        if self.here(|reactor, token| reactor.is_dry(token, direction)) == Some(true) {
+            return None;
+        }
+        loop {
+            return match call(self) {
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {
+                    self.found_nothing(direction);
+                    None
+                }
+                result => Some(result.map_err(io::Error::from)),
+            };
+        }
+    }
+
+    /// A call in `direction` found nothing.
+    pub(crate) fn found_nothing(&self, direction: Direction) {
+        self.here(|reactor, token| reactor.found_nothing(token, direction));
+    }
+
+    /// A call on a stream moved `moved` bytes of `possible`: if fewer, the next one would find nothing. None at all says nothing:
+    /// that is an end of stream.
+    pub(crate) fn moved(&self, direction: Direction, moved: usize, possible: usize) {
+        if 0 < moved && moved < possible {
+            self.here(|reactor, token| reactor.fell_short(token, direction));
+        }
+    }
+
+    /// Lets everyone who waits here look again.
+    pub(crate) fn rouse(&self) {
+        self.here(DomainReactor::rouse);
+    }
+
+    /// Lets `point` wait until a call in `direction` may find something.
+    pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+        self.arrive();
+        reactor::with_current(|current| {
+            let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
+            let mut place = self.place.borrow_mut();
+            let token = match &*place {
+                Some(place) => place.token,
+                None => {
+                    let token = reactor.join(self.as_fd(), direction).map_err(Unarmed::Failed)?;
+                    *place = Some(Place { shared: Arc::clone(reactor.shared()), token });
+                    token
+                }
+            };
+            reactor.wait(self.as_fd(), token, direction, point)
+        })
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("only `into_fd` takes it, with the source").as_fd()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if self.fd.is_some() {
+            self.leave(); // Before the descriptor is closed.
+        }
+    }
+}
+
+/// What leads to a socket.
+pub(crate) trait Holder {
+    /// Calls `f` with the socket, or says why there is none to be had.
+    fn hold<R>(&self, f: impl FnOnce(&Source) -> R) -> io::Result<R>;
+}
+
+impl Holder for Source {
+    fn hold<R>(&self, f: impl FnOnce(&Source) -> R) -> io::Result<R> {
+        Ok(f(self))
+    }
+}
+
+/// Does one awaited system call, waiting where it would block.
+pub(crate) async fn perform<R>(
+    holder: &impl Holder,
+    direction: Direction,
+    mut call: impl FnMut(&Source) -> Result<R, Errno>,
+) -> io::Result<R> {
+    poll_fn(poll_budget).await; // A wait takes another one by itself.
+    loop {
+        if let Some(result) = holder.hold(|source| source.attempt(direction, &mut call))? {
+            return result;
+        }
+        wait(holder, direction).await?;
+    }
+}
+
+/// Waits until a call in `direction`, which just found nothing, may find something.
+pub(crate) async fn wait(holder: &impl Holder, direction: Direction) -> io::Result<()> {
+    let point = Point::new()?;
+    let suspended = point.suspend(|id| match holder.hold(|source| source.arm(direction, id)) {
+        Ok(armed) => armed,
+        Err(error) => Err(Unarmed::Failed(error)),
+    });
+    match suspended.await {
+        Ok(()) | Err(Unarmed::Ready) => Ok(()),
+        Err(Unarmed::Failed(error)) => Err(error),
+    }
+}

@@ -1,0 +1,194 @@
+//! What plugs the runtime into a system; here, into Unix.
+//!
+//! The traits are the core's, for those who write a platform of their own. This crate's is used by [`Builder`](crate::Builder): its
+//! domains are threads, and each has a reactor.
+//!
+//! # The gate
+//!
+//! A worker's part of a run returns only after the main task ran. So when the seventh of eight threads cannot be started, the
+//! six must not have begun: they wait at a gate, which is opened when all exist, or given up. Then they leave, `main` is not
+//! called, and the error is told.
+//!
+//! Threads are scoped, and joined: whatever happens, [`Platform::domains`] returns after the last of them.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
+
+use matou_core::{DomainId, PointId};
+
+pub use matou_core::platform::*;
+
+use crate::interrupt::{Interrupter, Material};
+use crate::reactor::{DomainReactor, Reactor};
+use crate::signal::Registry;
+use crate::time::{Instant, clock};
+
+/// What a run on Unix needs to know. One for each run: its signal handlers are in it.
+pub(crate) struct Unix {
+    pub(crate) reactor: Reactor,
+    pub(crate) bell: Material,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+impl Platform for Unix {
+    type Error = io::Error;
+    type Events = UnixEvents;
+
+    fn events(&self, _domain: DomainId) -> io::Result<UnixEvents> {
+        Ok(UnixEvents { reactor: DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))? })
+    }
+
+    fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> io::Result<()> {
+        let gate = Gate::default();
+        thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(workers);
+            // Opened or given up, whatever happens: else the scope would wait for ever.
+            let keeper = Keeper { gate: &gate };
+            for index in 1..=workers {
+                let gate = &gate;
+                let part = move || {
+                    if gate.pass() {
+                        worker(DomainId::new(index));
+                    }
+                };
+                let started = self.thread(index).spawn_scoped(scope, part);
+                threads.push(started.map_err(|error| {
+                    let message = format!("the thread of domain {index} of {workers} could not be started: {error}");
+                    io::Error::new(error.kind(), message)
+                })?);
+            }
+            keeper.open();
+            main();
+            // The scope would wait for their work, but not for the threads themselves.
+            let ended: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
+            // A worker catches what its tasks do: this is a fault of the runtime, not to be hidden.
+            ended.into_iter().try_for_each(|ended| ended).unwrap_or_else(|panic| resume_unwind(panic));
+            Ok(())
+        })
+    }
+}
+
+impl Unix {
+    fn thread(&self, index: usize) -> thread::Builder {
+        let thread = thread::Builder::new().name(format!("matou-{index}"));
+        match self.stack_size {
+            Some(bytes) => thread.stack_size(bytes),
+            None => thread,
+        }
+    }
+}
+
+/// Where threads wait until all of them exist.
+#[derive(Default)]
+struct Gate {
+    /// Whether to go on; none while that is not known.
+    decided: Mutex<Option<bool>>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// Waits, and tells whether to go on.
+    fn pass(&self) -> bool {
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let decided = self.changed.wait_while(decided, |decided| decided.is_none());
+        *decided.unwrap_or_else(PoisonError::into_inner) == Some(true)
+    }
+
+    fn decide(&self, go_on: bool) {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(go_on);
+        self.changed.notify_all();
+    }
+}
+
+/// Gives the gate up unless it was opened.
+struct Keeper<'a> {
+    gate: &'a Gate,
+}
+
+impl Keeper<'_> {
+    fn open(&self) {
+        self.gate.decide(true);
+    }
+}
+
+impl Drop for Keeper<'_> {
+    fn drop(&mut self) {
+        self.gate.decide(false);
+    }
+}
+
+/// A domain's source of events. It belongs to its thread, and takes its reactor along when it goes.
+pub(crate) struct UnixEvents {
+    reactor: Rc<DomainReactor>,
+}
+
+impl Events for UnixEvents {
+    type Interrupt = Interrupter;
+    type Error = io::Error;
+
+    fn interrupter(&self) -> Interrupter {
+        Interrupter(Arc::clone(self.reactor.shared()))
+    }
+
+    fn now(&self) -> Instant {
+        clock()
+    }
+
+    fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> io::Result<()> {
+        self.reactor.select(wait, cancelled, &mut |point| signals.resume(point))
+    }
+}
+
+impl Drop for UnixEvents {
+    fn drop(&mut self) {
+        self.reactor.uninstall();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn unix(stack_size: Option<usize>) -> Unix {
+        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry: Arc::default() }
+    }
+
+    #[test]
+    fn all_workers_and_main_are_called() {
+        let (workers, mains) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let worker = |domain: DomainId| {
+            assert_eq!(thread::current().name(), Some(&*format!("matou-{domain}")));
+            workers.fetch_add(domain.index(), Ordering::Relaxed);
+        };
+        let mut main = || _ = mains.fetch_add(1, Ordering::Relaxed);
+        unix(None).domains(3, &worker, &mut main).unwrap();
+        assert_eq!((workers.into_inner(), mains.into_inner()), (6, 1));
+    }
+
+    #[test]
+    fn when_a_thread_cannot_be_started_nothing_is_called() {
+        // No machine has this much address space for a stack.
+        let unix = unix(Some(1 << 60));
+        let error = unix.domains(2, &|_| panic!("a worker was called"), &mut || panic!("`main` was called")).unwrap_err();
+        assert!(error.to_string().starts_with("the thread of domain 1 of 2 could not be started: "), "{error}");
+    }
+
+    #[test]
+    fn a_gate_given_up_lets_nobody_pass() {
+        let gate = Gate::default();
+        thread::scope(|scope| {
+            let waiting = [scope.spawn(|| gate.pass()), scope.spawn(|| gate.pass())];
+            drop(Keeper { gate: &gate });
+            for thread in waiting {
+                assert!(!thread.join().unwrap());
+            }
+        });
+        Keeper { gate: &gate }.open();
+        assert!(!gate.pass(), "the first decision stands");
+    }
+}

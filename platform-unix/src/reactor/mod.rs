@@ -1,0 +1,331 @@
+//! A domain's reactor: it knows which tasks wait for which sockets, and asks the system what has happened to them.
+//!
+//! One reactor serves one domain. Sockets reach the reactor of the current domain through a thread-local ([`with_current`]), which
+//! is set while the domain's event source lives. There are two back ends with the same inherent methods, [`epoll`] and [`poll`];
+//! what they share is the [`table`].
+//!
+//! # Who may call what
+//!
+//! | part | by |
+//! | --- | --- |
+//! | [`Reactor`], and the table and back end in it | its domain only; never while foreign code is above it on the stack but below `select` |
+//! | [`Shared`] | any thread: the bell, the departures, the epoll descriptor |
+//!
+//! # How a socket leaves
+//!
+//! A socket that waited here and is then used or dropped here leaves at once. One that was moved to another domain leaves from
+//! there ([`Shared::depart`]): it takes itself out of epoll, adds its token to `departures` and rings the bell, and this domain
+//! closes the entry at its next `select`. Points that still wait at the entry then are resumed, and find out that the socket has
+//! gone: a task must not sleep on a socket it gave away. In between an event for the old token does nothing worse than to resume
+//! them early.
+//!
+//! No byte is lost on the way, because none is ever taken before a call asks for it.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+mod poll;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use matou_core::PointId;
+use matou_core::platform::Wait;
+use rustix::event::Timespec;
+
+pub(crate) use self::table::{Direction, Token};
+
+use self::table::Table;
+use crate::interrupt::{Bell, Material};
+use crate::signal::{Hub, Registry};
+use crate::time::Duration;
+
+/// Which system call the domains ask for events.
+///
+/// ```
+/// use matou_unix::{Builder, Reactor};
+///
+/// let answer = Builder::new().domains(0).reactor(Reactor::Poll).run(async { 42 });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reactor {
+    /// `epoll`, edge-triggered: an event costs the same with ten sockets and with ten thousand. Linux only.
+    Epoll,
+    /// `poll(2)`: on every Unix; each sleep costs time in proportion to the sockets that are waited for.
+    Poll,
+}
+
+impl Reactor {
+    /// The best one here.
+    pub(crate) const DEFAULT: Reactor =
+        if cfg!(all(any(target_os = "linux", target_os = "android"), not(matou_test_poll))) { Reactor::Epoll } else { Reactor::Poll };
+}
+
+impl Default for Reactor {
+    /// [`Reactor::Epoll`] on Linux, [`Reactor::Poll`] elsewhere.
+    fn default() -> Reactor {
+        Reactor::DEFAULT
+    }
+}
+
+/// What other threads may touch of a reactor. It outlives the reactor where a socket or the core still holds it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    bell: Bell,
+    /// Whether `departures` may hold something: looked at in every `select`, where a lock would be too much.
+    departed: AtomicBool,
+    departures: Mutex<Vec<Token>>,
+    /// Set when the reactor goes: nobody will look at `departures` any more.
+    ended: AtomicBool,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    epoll: Option<Arc<std::os::fd::OwnedFd>>,
+}
+
+/// Why a point does not wait.
+#[derive(Debug)]
+pub(crate) enum Unarmed {
+    /// The socket turned ready meanwhile: try again.
+    Ready,
+    /// It cannot be waited for.
+    Failed(io::Error),
+}
+
+/// The reactor of one domain.
+pub(crate) struct DomainReactor {
+    shared: Arc<Shared>,
+    state: RefCell<State>,
+    /// Signals that are listened to on this domain; made by the first listener.
+    hub: OnceCell<Rc<Hub>>,
+    /// The signal handlers of the run.
+    registry: Arc<Registry>,
+}
+
+struct State {
+    table: Table,
+    kernel: Kernel,
+}
+
+enum Kernel {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Epoll(epoll::Epoll),
+    Poll(poll::Poll),
+}
+
+/// Calls the same method of whichever back end it is.
+macro_rules! kernel {
+    ($kernel:expr, $method:ident($($argument:expr),*)) => {
+        match $kernel {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Kernel::Epoll(kernel) => kernel.$method($($argument),*),
+            Kernel::Poll(kernel) => kernel.$method($($argument),*),
+        }
+    };
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<DomainReactor>>> = const { RefCell::new(None) };
+}
+
+/// The reactor of the domain that runs on this thread.
+pub(crate) fn current() -> Option<Rc<DomainReactor>> {
+    // While the thread's locals are destroyed there is no domain either.
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Calls `f` with the reactor of the domain that runs on this thread, if there is one. `f` runs no foreign code.
+pub(crate) fn with_current<R>(f: impl FnOnce(Option<&DomainReactor>) -> R) -> R {
+    let mut f = Some(f);
+    let called = CURRENT.try_with(|current| f.take().map(|f| f(current.borrow().as_deref())));
+    match (called, f) {
+        (Ok(Some(result)), _) => result,
+        (_, Some(f)) => f(None),
+        _ => unreachable!("`f` is taken exactly when its result is there"),
+    }
+}
+
+/// There is no reactor to wait with.
+pub(crate) fn outside() -> io::Error {
+    io::Error::other("a socket can be waited for only inside `matou_unix::run`, by a task")
+}
+
+impl DomainReactor {
+    /// Makes the reactor of the domain that runs on this thread, and makes it current.
+    pub(crate) fn install(reactor: Reactor, bell: Material, registry: Arc<Registry>) -> io::Result<Rc<DomainReactor>> {
+        let bell = Bell::new(bell)?;
+        let kernel = Kernel::new(reactor, &bell)?;
+        let shared = Shared {
+            bell,
+            departed: AtomicBool::new(false),
+            departures: Mutex::default(),
+            ended: AtomicBool::new(false),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            epoll: match &kernel {
+                Kernel::Epoll(epoll) => Some(epoll.handle()),
+                Kernel::Poll(_) => None,
+            },
+        };
+        let state = RefCell::new(State { table: Table::default(), kernel });
+        let reactor = Rc::new(DomainReactor { shared: Arc::new(shared), state, hub: OnceCell::new(), registry });
+        CURRENT.set(Some(Rc::clone(&reactor)));
+        Ok(reactor)
+    }
+
+    /// Takes it out of the thread: sockets that are still registered here find nobody to tell.
+    pub(crate) fn uninstall(self: &Rc<Self>) {
+        if let Some(hub) = self.hub.get() {
+            hub.close();
+        }
+        self.shared.ended.store(true, Ordering::Release);
+        let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));
+        let _unset = CURRENT.try_with(|current| if ours(&current.borrow()) { current.replace(None) } else { None });
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The signals of this domain.
+    pub(crate) fn hub(&self) -> io::Result<&Rc<Hub>> {
+        if self.hub.get().is_none() {
+            let hub = Hub::new()?;
+            let _first = self.hub.set(hub);
+        }
+        Ok(self.hub.get().expect("set above"))
+    }
+
+    /// Registers a socket on which a call in `direction` just found nothing.
+    pub(crate) fn join(&self, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
+        use std::os::fd::AsRawFd;
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        let token = table.open(fd.as_raw_fd(), direction);
+        if let Err(error) = kernel!(kernel, join(fd, token, direction)) {
+            table.close(token);
+            return Err(error);
+        }
+        Ok(token)
+    }
+
+    /// Lets `point` wait for a socket that has joined.
+    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        debug_assert!(table.is_open(token), "a socket waits only where it has joined");
+        if !table.is_dry(token, direction) {
+            return Err(Unarmed::Ready);
+        }
+        kernel!(kernel, watch(fd, token, direction)).map_err(Unarmed::Failed)?;
+        table.wait(token, direction, point);
+        Ok(())
+    }
+
+    /// Whether a call in `direction` is known to find nothing.
+    pub(crate) fn is_dry(&self, token: Token, direction: Direction) -> bool {
+        self.state.borrow_mut().table.is_dry(token, direction)
+    }
+
+    /// A call found nothing.
+    pub(crate) fn found_nothing(&self, token: Token, direction: Direction) {
+        self.state.borrow_mut().table.found_nothing(token, direction);
+    }
+
+    /// A call on a stream moved fewer bytes than it could have.
+    pub(crate) fn fell_short(&self, token: Token, direction: Direction) {
+        self.state.borrow_mut().table.fell_short(token, direction);
+    }
+
+    /// Lets everyone who waits at this token look again.
+    pub(crate) fn rouse(&self, token: Token) {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        table.rouse(token);
+        kernel!(kernel, settle(token.index(), table));
+    }
+
+    /// What the core calls: see [`matou_core::platform::Events::select`].
+    pub(crate) fn select(&self, wait: Wait, cancelled: &[PointId], resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        for &point in cancelled {
+            if let Some(index) = table.give_up(point) {
+                kernel!(kernel, settle(index, table));
+            }
+        }
+        for token in self.shared.take_departures() {
+            table.close(token);
+            kernel!(kernel, forget(token));
+        }
+        // Who was resumed just now is runnable: no sleep.
+        let wait = if table.resume_released(resume) { Wait::No } else { wait };
+        kernel!(kernel, select(wait, &self.shared.bell, table, resume))
+    }
+}
+
+impl Kernel {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn new(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
+        Ok(match reactor {
+            Reactor::Epoll => Kernel::Epoll(epoll::Epoll::new(bell)?),
+            Reactor::Poll => Kernel::Poll(poll::Poll::new(bell)),
+        })
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn new(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
+        match reactor {
+            Reactor::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "epoll is Linux's: take `Reactor::Poll`")),
+            Reactor::Poll => Ok(Kernel::Poll(poll::Poll::new(bell))),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Takes a socket out of this reactor, on whatever thread. Afterwards it may join another one, or be closed.
+    pub(crate) fn leave(self: &Arc<Self>, fd: BorrowedFd<'_>, token: Token) {
+        with_current(|current| match current {
+            Some(reactor) if Arc::ptr_eq(reactor.shared(), self) => {
+                let State { table, kernel } = &mut *reactor.state.borrow_mut();
+                table.close(token);
+                kernel!(kernel, leave(fd, token));
+            }
+            _ => self.depart(fd, token),
+        });
+    }
+
+    fn depart(&self, _fd: BorrowedFd<'_>, token: Token) {
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(epoll) = &self.epoll {
+            epoll::remove(epoll, _fd);
+        }
+        self.departures.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+        self.departed.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    fn take_departures(&self) -> Vec<Token> {
+        if !self.departed.load(Ordering::Relaxed) || !self.departed.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        core::mem::take(&mut *self.departures.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // Seconds that do not fit are no different from for ever; every caller has cut them off before.
+    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}

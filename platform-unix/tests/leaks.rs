@@ -1,0 +1,95 @@
+//! Nothing is left behind: descriptors and threads are as many after a run as before. One test in a binary of its own, as it counts
+//! those of the process.
+
+mod support;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use matou_unix::net::{TcpStream, UdpSocket};
+use matou_unix::signal::{self, Kind};
+use matou_unix::{Orphans, Task, call, owned, spawn, time};
+use support::{EVERYWHERE, Setup, Watchdog, any, echo, listen, pair};
+
+fn count(of: &str) -> usize {
+    std::fs::read_dir(of).unwrap().count()
+}
+
+fn everything(setup: &Setup) {
+    setup.run(3, async {
+        let (listener, addr) = listen()?;
+        let server = call(move || async move {
+            let orphans = Orphans::new();
+            for _ in 0..10 {
+                let (stream, _) = listener.accept().await?;
+                orphans.call(move || echo(stream))?;
+            }
+            while let Some(result) = orphans.next().await {
+                result?;
+            }
+            io::Result::Ok(())
+        })?;
+        for _ in 0..10 {
+            let client = TcpStream::connect(addr).await?;
+            client.write_all(b"meow").await?;
+            client.read_exact(&mut [0; 4]).await?;
+        }
+        server.await?;
+
+        // Those that end before their time: cut short, cancelled, moved and dropped, closed by a finaliser, forgotten.
+        let (one, two) = pair().await?;
+        assert!(time::timeout(Duration::from_micros(100), one.read(&mut [0; 1])).await.is_err());
+        call(move || async move { two.read(&mut [0; 1]).await })?.cancel().await;
+        let moved = call(move || async move {
+            drop(one);
+            io::Result::Ok(())
+        })?;
+        moved.await?;
+        let owned = owned::TcpListener::bind(any())?;
+        let given = owned.clone();
+        let waits = Task::new().give(owned.resource()).call(move || async move { given.accept().await.map(drop) })?;
+        time::sleep(Duration::from_micros(200)).await;
+        waits.cancel().await;
+        let datagrams = UdpSocket::bind(any())?;
+        spawn(async move { datagrams.recv(&mut [0; 1]).await }).cancel().await;
+
+        let mut signals = signal::signal(Kind::USER_1)?;
+        signal::on(Kind::USER_2, || ())?;
+        call(|| async { signal::signal(Kind::USER_1).map(drop) })?.await?;
+        signal::raise(Kind::USER_1)?;
+        signals.recv().await
+    });
+
+    // And a run that is stopped in the middle.
+    let ran = setup.try_run(2, async {
+        let orphans = Orphans::new();
+        for _ in 0..4 {
+            orphans.call(|| async {
+                let (_one, two) = pair().await?;
+                two.read(&mut [0; 1]).await.map(drop)
+            })?;
+        }
+        time::sleep(Duration::from_millis(1)).await;
+        Err::<(), _>(io::Error::other("enough"))
+    });
+    assert!(ran.is_err());
+}
+
+#[test]
+fn r18_no_descriptor_and_no_thread_is_left() {
+    let _watchdog = Watchdog::new("leaks");
+    everything(&EVERYWHERE[0]); // Whatever the process opens once, for good.
+    let counts = || (count("/proc/self/fd"), count("/proc/self/task"));
+    let before = counts();
+    for setup in EVERYWHERE {
+        for _ in 0..5 {
+            everything(&setup);
+            // A thread that was joined is listed until the kernel has put it away.
+            let patience = Instant::now() + Duration::from_secs(5);
+            while counts() != before && Instant::now() < patience {
+                std::thread::yield_now();
+            }
+            assert_eq!(counts(), before, "descriptors and threads, {setup:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the tests of this folder share: each test runs on every reactor and with every bell, under a watchdog.
+
+#![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use matou_unix::net::{TcpListener, TcpStream};
+use matou_unix::{Builder, Outcome, Reactor, RunError};
+
+/// Makes of each function `fn name(setup: &Setup)` one test per way of waiting.
+#[allow(unused_macros)]
+macro_rules! everywhere {
+    ($($name:ident)*) => {
+        everywhere!(@ epoll, Reactor::Epoll, false; $($name)*);
+        everywhere!(@ poll, Reactor::Poll, false; $($name)*);
+        everywhere!(@ epoll_pipe, Reactor::Epoll, true; $($name)*);
+        everywhere!(@ poll_pipe, Reactor::Poll, true; $($name)*);
+    };
+    (@ $module:ident, $reactor:expr, $pipe:expr; $($name:ident)*) => {
+        mod $module {
+            use matou_unix::Reactor;
+            $(
+                #[test]
+                fn $name() {
+                    let _watchdog = crate::support::Watchdog::new(concat!(stringify!($module), "::", stringify!($name)));
+                    super::$name(&crate::support::Setup { reactor: $reactor, pipe: $pipe });
+                }
+            )*
+        }
+    };
+}
+
+/// How the domains of a test wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub reactor: Reactor,
+    pub pipe: bool,
+}
+
+pub type Ran<F> = Result<<<F as Future>::Output as Outcome>::Value, RunError<<<F as Future>::Output as Outcome>::Error, io::Error>>;
+
+impl Setup {
+    pub fn builder(&self, workers: usize) -> Builder {
+        let builder = Builder::new().environment(false).domains(workers).seed(42).reactor(self.reactor);
+        if self.pipe { builder.wake_by_pipe() } else { builder }
+    }
+
+    #[track_caller]
+    pub fn try_run<F: Future<Output: Outcome>>(&self, workers: usize, main: F) -> Ran<F> {
+        self.builder(workers).run(main)
+    }
+
+    /// Runs it, and expects a normal end.
+    #[track_caller]
+    pub fn run<F>(&self, workers: usize, main: F) -> <F::Output as Outcome>::Value
+    where
+        F: Future<Output: Outcome<Error: std::fmt::Display>>,
+    {
+        match self.try_run(workers, main) {
+            Ok(value) => value,
+            Err(error) => panic!("the run failed: {error}"),
+        }
+    }
+}
+
+/// Ends the process when a test hangs, and says which.
+pub struct Watchdog {
+    done: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    const PATIENCE: Duration = Duration::from_secs(90);
+
+    pub fn new(name: &'static str) -> Watchdog {
+        let (done, waiting): (Sender<()>, Receiver<()>) = channel();
+        let watch = move || {
+            if waiting.recv_timeout(Watchdog::PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("{name} hangs: nothing for {:?}", Watchdog::PATIENCE);
+                std::process::abort();
+            }
+        };
+        Watchdog { done: Some(done), thread: Some(thread::spawn(watch)) }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.done.take();
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+pub fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+pub fn listen() -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(any())?;
+    let addr = listener.local_addr()?;
+    Ok((listener, addr))
+}
+
+/// Two connected streams.
+pub async fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let (listener, addr) = listen()?;
+    let one = TcpStream::connect(addr).await?;
+    let (other, _) = listener.accept().await?;
+    Ok((one, other))
+}
+
+/// Sends back what comes, to the end of the stream.
+pub async fn echo(stream: TcpStream) -> io::Result<()> {
+    let mut buf = [0; 4096];
+    loop {
+        match stream.read(&mut buf).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buf[..n]).await?,
+        }
+    }
+}
+
+/// Awaits both.
+pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Output) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let (mut first, mut second) = (None, None);
+    std::future::poll_fn(move |cx| {
+        if first.is_none()
+            && let Poll::Ready(output) = one.as_mut().poll(cx)
+        {
+            first = Some(output);
+        }
+        if second.is_none()
+            && let Poll::Ready(output) = other.as_mut().poll(cx)
+        {
+            second = Some(output);
+        }
+        match (first.take(), second.take()) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            (one, other) => {
+                (first, second) = (one, other);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Bytes that tell where they belong.
+pub fn pattern(length: usize) -> Vec<u8> {
+    pattern_from(0, length)
+}
+
+/// The same, beginning further on.
+pub fn pattern_from(start: usize, length: usize) -> Vec<u8> {
+    (start..start + length).map(|index| (index * 7 + index / 251) as u8).collect()
+}
+
+/// Every way of waiting, for tests that cannot run side by side.
+pub const EVERYWHERE: [Setup; 4] = [
+    Setup { reactor: Reactor::Epoll, pipe: false },
+    Setup { reactor: Reactor::Poll, pipe: false },
+    Setup { reactor: Reactor::Epoll, pipe: true },
+    Setup { reactor: Reactor::Poll, pipe: true },
+];
+
+/// Runs a test of this binary again, alone in a process of its own; `None` in that process.
+pub fn in_a_child(test: &str, environment: &[(&str, &str)]) -> Option<std::process::Output> {
+    const MARK: &str = "MATOU_TEST_CHILD";
+    if std::env::var_os(MARK).is_some() {
+        return None;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(MARK, "1");
+    child.env_remove("MATOU_DOMAINS").env_remove("MATOU_QUANTA").envs(environment.iter().copied());
+    Some(child.output().unwrap())
+}
+
+/// Fails with what a child said, unless it succeeded.
+#[track_caller]
+pub fn assert_succeeded(output: &std::process::Output) {
+    let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{}: {said}", output.status);
+}
