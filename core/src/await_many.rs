@@ -50,10 +50,7 @@ impl<T, E> Future for AwaitOneIn<'_, T, E> {
     type Output = Option<Result<T, Exit<E>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
-        poll_one_in(self.promises, cx)
+        effect::poll_effect(cx, |cx| poll_one_in(self.promises, cx))
     }
 }
 
@@ -104,29 +101,28 @@ impl<T, E> Future for AwaitFirstIn<'_, T, E> {
     type Output = Option<Result<T, Exit<E>>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
         let this = self.get_mut();
-        if this.first.is_none() {
-            match poll_one_in(this.promises, cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(first) => this.first = first,
+        effect::poll_effect(cx, |cx| {
+            if this.first.is_none() {
+                match poll_one_in(this.promises, cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Ready(first) => this.first = first,
+                }
+                for promise in this.promises.iter_mut().flatten() {
+                    promise.request_cancel();
+                }
             }
-            for promise in this.promises.iter_mut().flatten() {
-                promise.request_cancel();
+            let mut left = false;
+            for place in this.promises.iter_mut() {
+                let over = place.as_mut().is_some_and(|promise| promise.poll_cancelled(cx).is_ready());
+                if over {
+                    *place = None;
+                }
+                left |= place.is_some();
             }
-        }
-        let mut left = false;
-        for place in this.promises.iter_mut() {
-            let over = place.as_mut().is_some_and(|promise| promise.poll_cancelled(cx).is_ready());
-            if over {
-                *place = None;
-            }
-            left |= place.is_some();
-        }
-        if left { Poll::Pending } else { Poll::Ready(this.first.take()) }
+            if left { Poll::Pending } else { Poll::Ready(this.first.take()) }
+        })
     }
 }
 
@@ -168,11 +164,8 @@ impl<T, E> Future for AwaitAllIn<'_, T, E> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
         let this = self.get_mut();
-        poll_all(this.promises, this.results, cx)
+        effect::poll_effect(cx, |cx| poll_all(this.promises, this.results, cx))
     }
 }
 
@@ -254,28 +247,28 @@ mod owned {
         type Output = Option<Result<T, Exit<E>>>;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-            if effect::poll_budget(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if self.promises.is_empty() {
-                return Poll::Ready(None);
-            }
-            match choose(self.promises.iter().enumerate()) {
-                Some(index) => {
-                    let result = self.promises[index].poll_quietly(cx);
-                    if result.is_ready() {
-                        drop(self.promises.remove(index));
-                    }
-                    result.map(Some)
+            let promises = &mut *self.promises;
+            effect::poll_effect(cx, |cx| {
+                if promises.is_empty() {
+                    return Poll::Ready(None);
                 }
-                None => {
-                    for promise in self.promises.iter_mut() {
-                        let pending = promise.poll_quietly(cx);
-                        debug_assert!(pending.is_pending());
+                match choose(promises.iter().enumerate()) {
+                    Some(index) => {
+                        let result = promises[index].poll_quietly(cx);
+                        if result.is_ready() {
+                            drop(promises.remove(index));
+                        }
+                        result.map(Some)
                     }
-                    Poll::Pending
+                    None => {
+                        for promise in promises.iter_mut() {
+                            let pending = promise.poll_quietly(cx);
+                            debug_assert!(pending.is_pending());
+                        }
+                        Poll::Pending
+                    }
                 }
-            }
+            })
         }
     }
 
@@ -348,11 +341,10 @@ mod owned {
         type Output = Vec<Result<T, Exit<E>>>;
 
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-            if effect::poll_budget(cx).is_pending() {
-                return Poll::Pending;
-            }
             let this = self.get_mut();
-            poll_all(&mut this.promises, &mut this.results, cx).map(|()| this.results.drain(..).flatten().collect())
+            effect::poll_effect(cx, |cx| {
+                poll_all(&mut this.promises, &mut this.results, cx).map(|()| this.results.drain(..).flatten().collect())
+            })
         }
     }
 

@@ -14,7 +14,8 @@ use crate::domain::Domain;
 
 /// Takes one effect from the current task's budget. Pending, with the waker woken, when none is left.
 ///
-/// For those who write awaited effects of their own on suspension points: call it first in `poll`. Outside a task it is always ready.
+/// For those who write awaited effects of their own on suspension points: await it once, first. What is polled while it is pending
+/// uses [`poll_effect`] instead. Outside a task it is always ready.
 pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
     let spent = Domain::with(|domain| !domain.count_effect()).unwrap_or(false);
     if spent {
@@ -22,6 +23,20 @@ pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
         return Poll::Pending;
     }
     Poll::Ready(())
+}
+
+/// Polls an awaited effect: takes one from the current task's budget, and is pending, with the waker woken, when none is left. An effect that
+/// turns out pending gives its one back: a task that looks at many things of which none is ready has not kept the domain from anybody, and
+/// must be able to look at all of them.
+pub fn poll_effect<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    if poll_budget(cx).is_pending() {
+        return Poll::Pending;
+    }
+    let polled = poll(cx);
+    if polled.is_pending() {
+        Domain::with(Domain::give_back_effect);
+    }
+    polled
 }
 
 /// Takes one effect from the budget, where the effect is not awaited and therefore cannot wait.

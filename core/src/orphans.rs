@@ -92,13 +92,16 @@ impl<T, E> Orphans<T, E> {
 
     /// Looks at the group as the current task.
     #[track_caller]
-    fn look<R>(&self, stranger: R, f: impl FnOnce(&Domain, Option<NonNull<Group>>) -> R) -> R {
-        Domain::with_task(|domain, current| {
-            effect::count(domain);
-            match self.checked(domain, current) {
-                Ok(group) => f(domain, group),
-                Err(Stranger) => stranger,
+    fn look<R>(&self, place: &'static Location<'static>, stranger: R, f: impl FnOnce(&Domain, NonNull<Group>) -> R) -> R {
+        Domain::with_task(|domain, current| match self.checked(domain, current) {
+            Ok(Some(group)) => f(domain, group),
+            // The first use, without a child: it belongs to this task from now on.
+            Ok(None) => {
+                let group = Frame::orphans(domain, place, None).group(domain, current);
+                self.group.set(Some(group));
+                f(domain, group)
             }
+            Err(Stranger) => stranger,
         })
         .unwrap_or_else(|| panic!("an `Orphans` was used outside a task: use it inside `run`, from the task it belongs to"))
     }
@@ -159,8 +162,8 @@ impl<T, E> Orphans<T, E> {
     /// Miou: `Miou.care`.
     #[track_caller]
     pub fn care(&self) -> Care<T, E> {
-        self.look(Care::Empty, |domain, group| {
-            let Some(group) = group else { return Care::Empty };
+        self.look(Location::caller(), Care::Empty, |domain, group| {
+            effect::count(domain);
             // SAFETY: *Grouped*: we have the handle.
             match unsafe { group.as_ref() }.first() {
                 First::Ended(child) => Care::Ready(Self::give_out(domain, group, child)),
@@ -178,8 +181,8 @@ impl<T, E> Orphans<T, E> {
     /// Miou: `Miou.take`.
     #[track_caller]
     pub fn take(&self) -> Option<Promise<T, E>> {
-        self.look(None, |domain, group| {
-            let group = group?;
+        self.look(Location::caller(), None, |domain, group| {
+            effect::count(domain);
             // SAFETY: *Grouped*: we have the handle.
             match unsafe { group.as_ref() }.first() {
                 First::Ended(child) | First::Running(child) => Some(Self::give_out(domain, group, child)),
@@ -208,8 +211,9 @@ impl<T, E> Orphans<T, E> {
     /// Dropped early it loses nothing.
     ///
     /// Miou: `Miou.get` in a loop.
+    #[track_caller]
     pub fn next(&self) -> Next<'_, T, E> {
-        Next { orphans: self, ticket: None }
+        Next { orphans: self, ticket: None, place: Location::caller() }
     }
 
     /// How many children are left in it, ended or not.
@@ -262,6 +266,7 @@ impl<T, E> Drop for Orphans<T, E> {
 pub struct Next<'a, T, E> {
     orphans: &'a Orphans<T, E>,
     ticket: Option<u64>,
+    place: &'static Location<'static>,
 }
 
 impl<T, E> fmt::Debug for Next<'_, T, E> {
@@ -274,27 +279,25 @@ impl<T, E> Future for Next<'_, T, E> {
     type Output = Option<Result<T, Exit<E>>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let orphans = self.orphans;
-        orphans.look(Poll::Pending, |domain, group| {
-            let Some(group) = group else { return Poll::Ready(None) };
-            // SAFETY: *Grouped*: we have the handle.
-            let this = unsafe { group.as_ref() };
-            match this.first() {
-                First::Empty => Poll::Ready(None),
-                First::Ended(child) => {
-                    // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
-                    let result = unsafe { domain.unlink(child).take::<Result<T, Exit<E>>>() };
-                    Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))))
+        let (orphans, place) = (self.orphans, self.place);
+        effect::poll_effect(cx, |cx| {
+            orphans.look(place, Poll::Pending, |domain, group| {
+                // SAFETY: *Grouped*: we have the handle.
+                let this = unsafe { group.as_ref() };
+                match this.first() {
+                    First::Empty => Poll::Ready(None),
+                    First::Ended(child) => {
+                        // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
+                        let result = unsafe { domain.unlink(child).take::<Result<T, Exit<E>>>() };
+                        Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))))
+                    }
+                    First::Running(_) => {
+                        let ticket = *self.ticket.get_or_insert_with(|| this.ticket());
+                        this.wait(ticket, cx.waker());
+                        Poll::Pending
+                    }
                 }
-                First::Running(_) => {
-                    let ticket = *self.ticket.get_or_insert_with(|| this.ticket());
-                    this.wait(ticket, cx.waker());
-                    Poll::Pending
-                }
-            }
+            })
         })
     }
 }

@@ -59,7 +59,7 @@ pub type PromiseOf<F> = Promise<<<F as Future>::Output as Outcome>::Value, <<F a
 pub enum State {
     /// It has not ended, or its end is on its way.
     Running,
-    /// It ended with a value, which waits to be awaited.
+    /// It ended with a value, which waits to be awaited or was.
     Resolved,
     /// It failed or panicked, or was cancelled with the run.
     Exited,
@@ -102,8 +102,10 @@ impl<T, E> Promise<T, E> {
             return State::Running;
         }
         // SAFETY: *Stage*: delivered to this domain, and `T`, `E` are the task's.
-        match unsafe { task::peek::<Result<T, Exit<E>>>(self.task) } {
+        let there = unsafe { task::peek::<Result<T, Exit<E>>>(self.task) };
+        match there {
             Some(Ok(_)) => State::Resolved,
+            None if self.header().parent_flags.has(parent::RESOLVED) => State::Resolved,
             _ => State::Exited,
         }
     }
@@ -207,6 +209,9 @@ impl<T, E> Promise<T, E> {
                 header.parent_flags.set(parent::AWAITED);
                 // SAFETY: *Parent*: linked and delivered. `T`, `E` are the task's.
                 let result = unsafe { domain.unlink(task).take::<Result<T, Exit<E>>>() };
+                if let Some(Ok(_)) = result {
+                    header.parent_flags.set(parent::RESOLVED);
+                }
                 return Poll::Ready(result.unwrap_or(Err(Exit::Cancelled)));
             }
             keep_waker(header, cx);
@@ -270,10 +275,7 @@ impl<T, E> Future for Promise<T, E> {
     type Output = Result<T, Exit<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.poll_quietly(cx)
+        effect::poll_effect(cx, |cx| self.poll_quietly(cx))
     }
 }
 
@@ -339,19 +341,19 @@ impl Future for Cancellation {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !is_linked(self.task) {
-            return Poll::Ready(());
-        }
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
-        Domain::with(|domain| {
-            if check_parent(domain, self.task) {
-                // SAFETY: *Counted*.
-                keep_waker(unsafe { self.task.as_ref() }, cx);
+        let task = self.task;
+        effect::poll_effect(cx, |cx| {
+            if !is_linked(task) {
+                return Poll::Ready(());
             }
-        });
-        Poll::Pending
+            Domain::with(|domain| {
+                if check_parent(domain, task) {
+                    // SAFETY: *Counted*.
+                    keep_waker(unsafe { task.as_ref() }, cx);
+                }
+            });
+            Poll::Pending
+        })
     }
 }
 

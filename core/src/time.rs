@@ -189,35 +189,34 @@ impl Future for Sleep {
         if self.fired.get() {
             return Poll::Ready(());
         }
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
         let this = self.as_ref().get_ref();
-        Domain::with(|domain| {
-            match this.epoch.get() {
-                None => {
-                    this.node.set_deadline(match this.asked.get() {
-                        Deadline::In(duration) => domain.now() + duration,
-                        Deadline::At(instant) => instant,
-                    });
-                    this.epoch.set(Some(domain.epoch()));
+        effect::poll_effect(cx, |cx| {
+            Domain::with(|domain| {
+                match this.epoch.get() {
+                    None => {
+                        this.node.set_deadline(match this.asked.get() {
+                            Deadline::In(duration) => domain.now() + duration,
+                            Deadline::At(instant) => instant,
+                        });
+                        this.epoch.set(Some(domain.epoch()));
+                    }
+                    Some(epoch) => assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in"),
                 }
-                Some(epoch) => assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in"),
-            }
-            if domain.now() >= this.node.deadline() && this.node.deadline() != Instant::MAX {
-                this.unlink();
-                this.fired.set(true);
-                return Poll::Ready(());
-            }
-            let old = this.node.set_waker(Some(cx.waker().clone()));
-            if !this.node.is_linked() {
-                // SAFETY: *Pinned*: the node is part of a pinned future, whose drop unlinks it.
-                unsafe { domain.timers.insert(NonNull::from(&this.node)) };
-            }
-            drop(old);
-            Poll::Pending
+                if domain.now() >= this.node.deadline() && this.node.deadline() != Instant::MAX {
+                    this.unlink();
+                    this.fired.set(true);
+                    return Poll::Ready(());
+                }
+                let old = this.node.set_waker(Some(cx.waker().clone()));
+                if !this.node.is_linked() {
+                    // SAFETY: *Pinned*: the node is part of a pinned future, whose drop unlinks it.
+                    unsafe { domain.timers.insert(NonNull::from(&this.node)) };
+                }
+                drop(old);
+                Poll::Pending
+            })
+            .unwrap_or_else(|| panic!("a sleep was polled outside a run: await it inside `run`, from a task"))
         })
-        .unwrap_or_else(|| panic!("a sleep was polled outside a run: await it inside `run`, from a task"))
     }
 }
 

@@ -833,7 +833,7 @@ fn r13_a_destructor_that_polls_and_cancels_what_is_being_cancelled_disturbs_noth
                         assert!(poll_under(&mut child, Waker::noop()).is_pending());
                         let mut cancelling = child.cancel();
                         assert!(poll_under(&mut cancelling, Waker::noop()).is_pending());
-                        std::mem::forget(cancelling);
+                        drop(cancelling);
                     });
                     ready.open();
                     parked().await;

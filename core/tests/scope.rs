@@ -683,7 +683,7 @@ fn r47_wakers_that_panic_while_a_scope_waits_are_reported() {
     static REPORTS: Reports = Reports::new();
     each(|reach, seed| {
         go_reporting(1, seed, |report| REPORTS.keep(report), async {
-            let release = Gate::new();
+            let (release, fails) = (Gate::new(), Gate::new());
             let mut scoped = Box::pin(scope(async {
                 let (arrived, release) = (Gate::new(), release.clone());
                 let _left = Reach::Across.start({
@@ -695,13 +695,16 @@ fn r47_wakers_that_panic_while_a_scope_waits_are_reported() {
                     }
                 });
                 arrived.passed().await;
+                fails.passed().await;
                 let _left = reach.start(parked);
                 Err::<(), _>("no")
             }));
-            // Its future fails when the child is there; then it waits for what it has cancelled.
-            let (ring, waker) = Ring::new();
-            assert!(poll_under(&mut scoped, &waker).is_pending());
-            until(|| ring.wakes() > 0).await;
+            while !fails.is_waited_for() {
+                assert!(poll_under(&mut scoped, Waker::noop()).is_pending());
+                yield_now().await;
+            }
+            fails.open();
+            // Its future fails; then it waits for what it has cancelled.
             assert!(poll_under(&mut scoped, &bomb(Fault::Wake)).is_pending());
             until(|| reach == Reach::Across || !REPORTS.take().is_empty()).await;
             assert!(poll_under(&mut scoped, &bomb(Fault::Wake)).is_pending());

@@ -532,7 +532,7 @@ fn r06_polled_after_its_result_a_promise_panics() {
                 grandchild.await.unwrap();
             });
             assert!(matches!(polled_twice.await, Err(Exit::Panicked(_))));
-            assert_eq!(child.state(), State::Exited);
+            assert_eq!(child.state(), State::Resolved);
             assert!(child.is_ended());
             // Cancelling it is too late, and harmless.
             child.cancel().await;

@@ -215,6 +215,13 @@ impl Domain {
         left > 0
     }
 
+    /// The effect just counted is pending: it did nothing yet.
+    pub(crate) fn give_back_effect(&self) {
+        if self.current.get().is_some() {
+            self.budget.set((self.budget.get() + 1).min(self.quanta));
+        }
+    }
+
     /// The time on the event source's clock.
     pub(crate) fn now(&self) -> Instant {
         if let Some(clock) = self.clock.get() {

@@ -144,22 +144,21 @@ impl<'a, T> Future for Wait<'a, T> {
     type Output = &'a T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<&'a T> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let this = self.as_ref().get_ref();
-        let computation = this.computation;
-        if let Some(value) = computation.peek() {
-            return Poll::Ready(value);
-        }
-        // SAFETY: *Pinned*: the waiter is part of a pinned future, whose drop unlists it.
-        let old = unsafe { computation.waiters.wait(NonNull::from(&this.waiter), cx.waker().clone()) };
-        drop(old);
-        // Set between the look and the listing: who set it may have found nobody.
-        match computation.peek() {
-            Some(value) => Poll::Ready(value),
-            None => Poll::Pending,
-        }
+        effect::poll_effect(cx, |cx| {
+            let this = self.as_ref().get_ref();
+            let computation = this.computation;
+            if let Some(value) = computation.peek() {
+                return Poll::Ready(value);
+            }
+            // SAFETY: *Pinned*: the waiter is part of a pinned future, whose drop unlists it.
+            let old = unsafe { computation.waiters.wait(NonNull::from(&this.waiter), cx.waker().clone()) };
+            drop(old);
+            // Set between the look and the listing: who set it may have found nobody.
+            match computation.peek() {
+                Some(value) => Poll::Ready(value),
+                None => Poll::Pending,
+            }
+        })
     }
 }
 

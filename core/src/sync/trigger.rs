@@ -168,24 +168,23 @@ impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if effect::poll_budget(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if !self.claimed {
-            let before = self.trigger.state.fetch_or(CLAIMED, Ordering::AcqRel);
-            if before & SIGNALLED != 0 {
-                return Poll::Ready(());
+        effect::poll_effect(cx, |cx| {
+            if !self.claimed {
+                let before = self.trigger.state.fetch_or(CLAIMED, Ordering::AcqRel);
+                if before & SIGNALLED != 0 {
+                    return Poll::Ready(());
+                }
+                assert!(before & CLAIMED == 0, "a trigger has one waiter at a time: use a `Computation` for several");
+                self.claimed = true;
             }
-            assert!(before & CLAIMED == 0, "a trigger has one waiter at a time: use a `Computation` for several");
-            self.claimed = true;
-        }
-        match self.trigger.exchange(Some(cx.waker().clone())) {
-            Some(old) => {
-                drop(old);
-                Poll::Pending
+            match self.trigger.exchange(Some(cx.waker().clone())) {
+                Some(old) => {
+                    drop(old);
+                    Poll::Pending
+                }
+                None => Poll::Ready(()),
             }
-            None => Poll::Ready(()),
-        }
+        })
     }
 }
 

@@ -135,6 +135,8 @@ pub(crate) mod parent {
     pub(crate) const TAKEN: u8 = 32;
     /// Its promise has given the result.
     pub(crate) const AWAITED: u8 = 64;
+    /// And the result was a value.
+    pub(crate) const RESOLVED: u8 = 128;
 }
 
 /// What the payload holds.
