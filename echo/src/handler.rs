@@ -1,0 +1,112 @@
+//! What is done with one connection: everything that arrives is sent back, in order, until the peer ends its side.
+//!
+//! A handler is a task of its own in all servers but the first. It holds at most one buffer of bytes that are not yet
+//! sent back, and reads only when that is empty: a peer that never reads is held back by its own connection, and costs
+//! the server a buffer. A buffer begins small and doubles whenever a read fills it, up to the limit: a connection has the
+//! memory that its messages need, and thousands of quiet ones need little.
+//!
+//! The peer's end of stream (a half-close too) is the normal end: it comes after the last byte was sent back, and closing
+//! the socket then sends ours. Every error is an abnormal end, told apart by the accept loop.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future;
+use matou_unix::net::TcpStream;
+use matou_unix::{owned, time};
+
+use crate::context::Context;
+use crate::failure::Idle;
+use crate::stats::Counters;
+
+/// The size of a buffer to begin with.
+const FIRST_BUFFER: usize = 256;
+
+/// Echoes a connection to its end.
+pub(crate) async fn echo(stream: TcpStream, context: Arc<Context>) -> io::Result<()> {
+    serve(&stream, &context).await
+}
+
+/// Echoes a connection that is a resource of this task. On an abnormal end the runtime finalises it; the normal end
+/// gives it up explicitly.
+pub(crate) async fn echo_owned(stream: owned::TcpStream, context: Arc<Context>) -> io::Result<()> {
+    serve(&stream, &context).await?;
+    Ok(stream.close()?)
+}
+
+async fn serve(stream: &impl Duplex, context: &Context) -> io::Result<()> {
+    let counters = context.counters();
+    match context.idle_timeout {
+        None => copy(stream, context.buffer, counters, || ()).await,
+        Some(limit) => {
+            let last = Cell::new(time::now());
+            let copied = copy(stream, context.buffer, counters, || last.set(time::now()));
+            future::or(copied, silence(&last, limit)).await
+        }
+    }
+}
+
+/// Sends back what arrives, and calls `moved` whenever bytes moved. `limit` is the largest size of its buffer.
+async fn copy(stream: &impl Duplex, limit: usize, counters: &Counters, moved: impl Fn()) -> io::Result<()> {
+    let mut buffer = vec![0; FIRST_BUFFER.min(limit)];
+    loop {
+        let received = stream.read(&mut buffer).await?;
+        moved();
+        if received == 0 {
+            return Ok(());
+        }
+        let mut rest = &buffer[..received];
+        while !rest.is_empty() {
+            let sent = stream.write(rest).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            moved();
+            counters.echoed(sent);
+            rest = &rest[sent..];
+        }
+        counters.round_trip();
+        if received == buffer.len() && received < limit {
+            buffer.resize((2 * received).min(limit), 0);
+        }
+    }
+}
+
+/// Fails once nothing has moved for `limit`. It looks again only when that could be, so that traffic sets no timers.
+async fn silence(last: &Cell<time::Instant>, limit: Duration) -> io::Result<()> {
+    loop {
+        let due = last.get() + limit;
+        if time::now() >= due {
+            return Err(Idle.into());
+        }
+        time::sleep_until(due).await;
+    }
+}
+
+/// The two kinds of sockets, as far as a handler cares.
+trait Duplex {
+    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Duplex for TcpStream {
+    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        TcpStream::read(self, buffer).await
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        TcpStream::write(self, bytes).await
+    }
+}
+
+impl Duplex for owned::TcpStream {
+    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        owned::TcpStream::read(self, buffer).await
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        owned::TcpStream::write(self, bytes).await
+    }
+}

@@ -1,0 +1,201 @@
+//! Limits: of connections, of silence, of descriptors.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crowd::Crowd;
+use crate::server::{Server, Setup, echo, free_address, read_to_end, until};
+
+/// Whether a byte sent comes back within a while. It fails only where the server ended the connection.
+fn answers(mut stream: &TcpStream, within: Duration) -> std::io::Result<bool> {
+    stream.write_all(b"!")?;
+    awaits_answer(stream, within)
+}
+
+/// Whether a byte comes back within a while.
+fn awaits_answer(mut stream: &TcpStream, within: Duration) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(within))?;
+    let mut byte = [0];
+    match stream.read(&mut byte) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Beyond the limit connections wait in the backlog, until one of those let in has ended.
+fn max_connections(setup: Setup) {
+    let server = setup.start(&["--max-connections", "3"]);
+    let mut inside: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
+    assert!(inside.iter().all(|stream| answers(stream, LONG).unwrap()));
+    let outside = server.connect();
+    assert!(!answers(&outside, SHORT).unwrap());
+    drop(inside.pop());
+    assert!(awaits_answer(&outside, LONG).unwrap());
+    assert!(inside.iter().all(|stream| answers(stream, LONG).unwrap()));
+    drop((inside, outside));
+    assert_eq!(server.stop().totals().accepted, 4);
+}
+
+in_every_mode!(max_connections: concurrent owned parallel);
+
+/// The limit is shared out over the domains: there are never more than that, and no domain is left with connections
+/// and without a share.
+fn max_connections_over_domains(setup: Setup) {
+    for limit in ["1", "2", "5"] {
+        let server = setup.start(&["--max-connections", limit, "--stats", "1ms"]);
+        Crowd::new(server.address, vec![3_000; 60]).finish().unwrap();
+        let end = server.stop();
+        let open = end.lines.iter().filter_map(|line| line.strip_prefix("open ")?.split(',').next()?.parse().ok());
+        let most: u32 = open.max().unwrap_or_default();
+        assert!(most <= limit.parse().unwrap(), "{most} connections open, and at most {limit} asked for");
+        assert_eq!(end.totals().accepted, 60);
+    }
+}
+
+in_every_mode!(max_connections_over_domains: multi);
+
+/// A silent connection is ended, and so is one whose peer does not read; one that trickles is not.
+fn idle_timeout(setup: Setup) {
+    let server = setup.start(&["--idle-timeout", "150ms"]);
+    let before = server.descriptors();
+    let silent = server.connect();
+    assert!(answers(&silent, LONG).unwrap());
+    let began = Instant::now();
+    assert_eq!(read_to_end(&silent), b"");
+    let lasted = began.elapsed();
+    assert!(lasted > Duration::from_millis(50), "{lasted:?}");
+
+    let trickling = server.connect();
+    for _ in 0..30 {
+        assert!(answers(&trickling, LONG).unwrap());
+        thread::sleep(Duration::from_millis(10));
+    }
+    drop(trickling);
+
+    let mut deaf = server.connect();
+    deaf.set_write_timeout(Some(LONG)).unwrap();
+    // The server stops reading when it cannot write, and then gives the connection up.
+    let ended = (0..1_000_000).find_map(|_| deaf.write_all(&[0; 64 << 10]).err()).expect("an end");
+    assert!(matches!(ended.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{ended}");
+
+    server.await_descriptors(before);
+    let totals = server.stop().totals();
+    assert_eq!((totals.accepted, totals.failures, totals.of("idle")), (3, 2, 2), "{totals:?}");
+}
+
+in_every_mode!(idle_timeout);
+
+/// A server that may have few descriptors, not yet started.
+fn with_few_descriptors(setup: Setup, count: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.env_remove("MATOU_DOMAINS").env_remove("MATOU_QUANTA");
+    shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]);
+    shell.arg(echo().get_program()).args(["--listen", &free_address(), "--domains", "2"]);
+    shell.args(["--mode", setup.mode, "--reactor", setup.reactor]);
+    shell
+}
+
+/// Out of descriptors the server turns connections away, serves those it has, uses no processor time, and takes new
+/// ones as soon as there are descriptors again.
+fn out_of_descriptors(setup: Setup) {
+    let server = Server::launch(&mut with_few_descriptors(setup, 48));
+    let before = server.descriptors();
+    let all: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
+    // Every one is answered, turned away, or waits because another domain has the last descriptor; none of
+    // those inside is harmed by it.
+    let (mut inside, mut waiting, mut away) = (Vec::new(), Vec::new(), 0);
+    for stream in all {
+        match answers(&stream, SHORT) {
+            Ok(true) => inside.push(stream),
+            Ok(false) => waiting.push(stream),
+            Err(_) => away += 1,
+        }
+    }
+    assert!(inside.len() >= 20, "{} of 100 were let in", inside.len());
+    assert!(away > 0, "nobody was turned away, and {} wait", waiting.len());
+
+    let used = server.processor_time();
+    assert!(inside.iter().all(|stream| answers(stream, LONG).unwrap()));
+    thread::sleep(Duration::from_millis(300));
+    let used = server.processor_time().saturating_sub(used);
+    assert!(used <= Duration::from_millis(100), "it used {used:?} of processor time while it could not accept");
+
+    let served = inside.len() as u64;
+    drop((inside, waiting));
+    server.await_descriptors(before);
+    Crowd::new(server.address, vec![5_000; 10]).finish().unwrap();
+    server.await_descriptors(before);
+    let totals = server.stop().totals();
+    assert!(totals.accepted >= served + 10, "{totals:?}");
+    assert!(totals.of("shed") >= 1, "{totals:?}");
+}
+
+in_every_mode!(out_of_descriptors: concurrent owned parallel multi);
+
+/// The reserve is given up before anybody knocks, since the system wants a descriptor before it looks: the next
+/// connection must still be let in when descriptors are back, without anybody being turned away for it.
+fn descriptors_come_back(setup: Setup) {
+    let server = Server::launch(&mut with_few_descriptors(setup, 48));
+    for _ in 0..3 {
+        let mut streams: Vec<TcpStream> = Vec::new();
+        // Until one is turned away.
+        until(
+            || {
+                let stream = server.connect();
+                let inside = answers(&stream, SHORT);
+                streams.push(stream);
+                inside.is_err()
+            },
+            || String::from("nobody was turned away"),
+        );
+        drop(streams);
+        until(|| answers(&server.connect(), LONG).is_ok_and(|answered| answered), || String::from("nobody is let in any more"));
+    }
+}
+
+in_every_mode!(descriptors_come_back: concurrent multi);
+
+/// The limit falls below what is open, so that giving the reserve up helps nothing: whoever connects waits, without any
+/// processor time, until the limit rises.
+fn no_descriptor_at_all(setup: Setup) {
+    let server = setup.start(&[]);
+    let before = server.descriptors();
+    let limit = server.limit_descriptors(Some(3));
+    let outside = server.connect();
+    assert!(!answers(&outside, SHORT).unwrap());
+    let used = server.processor_time();
+    assert!(!awaits_answer(&outside, Duration::from_millis(300)).unwrap());
+    assert!(server.processor_time() - used <= Duration::from_millis(30));
+    server.limit_descriptors(limit);
+    assert!(awaits_answer(&outside, LONG).unwrap());
+    drop(outside);
+    Crowd::new(server.address, vec![5_000; 10]).finish().unwrap();
+    server.await_descriptors(before);
+    assert_eq!(server.stop().totals().failures, 0);
+}
+
+in_every_mode!(no_descriptor_at_all);
+
+/// With too few descriptors to start at all it says so, in one line, whichever it is that there is none for.
+fn too_few_descriptors(setup: Setup) {
+    for count in 4.. {
+        let mut server = Server::attempt(&mut with_few_descriptors(setup, count));
+        let greeting = std::mem::take(&mut server.greeting);
+        if greeting.starts_with("listening on ") {
+            server.stop().totals();
+            return;
+        }
+        let end = server.wait();
+        assert!(greeting.starts_with("echo: ") && end.lines.is_empty() && end.status.code() == Some(1), "{greeting:?} {end:?}");
+    }
+}
+
+in_every_mode!(too_few_descriptors: concurrent multi);

@@ -1,0 +1,150 @@
+//! What cannot be done is said in one line, with the status a script can act on.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::{env, fs, process};
+
+use crate::server::{Server, echo};
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("the binary can be started")
+}
+
+/// Runs it to its end, which has to be this one: a line with these words, and nothing else.
+fn refuses(command: &mut Command, status: i32, words: &[&str]) {
+    let output = output(command);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{command:?} said {text:?}");
+    assert!(text.starts_with("echo: ") && text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    for word in words {
+        assert!(text.contains(word), "{text:?} should contain {word:?}");
+    }
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
+fn usage_errors() {
+    for (args, words) in [
+        (&["--mode", "best"][..], &["--mode", "best", "sequential"][..]),
+        (&["--reactor", "kqueue"], &["--reactor", "kqueue", "epoll, poll"]),
+        (&["--listen", "nowhere"], &["--listen", "nowhere", "127.0.0.1:9000"]),
+        (&["--listen", "127.0.0.1"], &["--listen", "127.0.0.1:9000"]),
+        (&["--listen", "127.0.0.1:65536"], &["--listen", "65536"]),
+        (&["--domains", "some"], &["--domains", "some"]),
+        (&["--domains", "-1"], &["-1"]),
+        (&["--domains", "99999999999999999999999"], &["--domains", "too large"]),
+        (&["--buffer", "0"], &["--buffer", "between"]),
+        (&["--buffer", "4 KiB"], &["--buffer", "64KiB"]),
+        (&["--max-connections", "0"], &["--max-connections", "zero"]),
+        (&["--idle-timeout", "0s"], &["--idle-timeout", "zero"]),
+        (&["--grace", "5"], &["--grace", "30s"]),
+        (&["--stats", "fast"], &["--stats", "fast"]),
+        (&["--stats"], &["--stats", "INTERVAL"]),
+        (&["--verbose"], &["--verbose"]),
+        (&["9000"], &["9000"]),
+        (&["--mode", "parallel", "--domains", "0"], &["parallel", "--domains 1"]),
+    ] {
+        refuses(echo().args(args), 2, words);
+    }
+}
+
+/// More domains than a run can have are refused as one line too; and none of the threads is left.
+#[test]
+fn too_many_domains() {
+    let output = output(echo().args(["--listen", "127.0.0.1:0", "--domains", "1000000000"]));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
+    assert!(text.starts_with("echo: ") && text.contains("1000000000") && text.lines().count() == 1, "{text:?}");
+}
+
+#[test]
+fn bad_environment() {
+    let output = output(echo().args(["--listen", "127.0.0.1:0"]).env("MATOU_DOMAINS", "many"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
+    assert!(text.starts_with("echo: ") && text.contains("MATOU_DOMAINS") && text.lines().count() == 1, "{text:?}");
+}
+
+#[test]
+fn help_and_version() {
+    for (arg, words) in [("--help", "--max-connections"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let output = output(echo().arg(arg));
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(words), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+/// In use by another program, in every mode: sockets that share a port must not make it look free.
+#[test]
+fn port_in_use() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    for mode in ["sequential", "concurrent", "owned", "parallel", "multi"] {
+        let words = [address.as_str(), "the port is in use"];
+        refuses(echo().args(["--mode", mode, "--domains", "2", "--listen", &address]), 1, &words);
+    }
+}
+
+/// In use by another of these servers, whose sockets share their port among themselves.
+#[test]
+fn port_in_use_by_itself() {
+    let server = Server::start(&["--domains", "2"]);
+    let address = server.address.to_string();
+    for mode in ["concurrent", "multi"] {
+        let words = [address.as_str(), "the port is in use"];
+        refuses(echo().args(["--mode", mode, "--domains", "2", "--listen", &address]), 1, &words);
+    }
+    assert_eq!(server.stop().totals().accepted, 0);
+}
+
+#[test]
+fn address_that_is_not_here() {
+    // 192.0.2.0/24 is for documentation: no machine has it.
+    refuses(echo().args(["--listen", "192.0.2.1:0"]), 1, &["192.0.2.1:0", "no such address"]);
+}
+
+#[test]
+fn privileged_port() {
+    let lowest = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if lowest.trim().parse::<u32>().is_ok_and(|lowest| lowest <= 1) {
+        eprintln!("skipped: this system has no privileged ports");
+        return;
+    }
+    let words = ["127.0.0.1:1", "permission denied"];
+    if !rustix::process::geteuid().is_root() {
+        refuses(echo().args(["--listen", "127.0.0.1:1"]), 1, &words);
+        return;
+    }
+    // Root may take any port, and nobody may not. Nor may nobody look into root's folders, so that the binary has to be
+    // where all can read it.
+    let folder = Folder::new();
+    let binary = folder.0.join("echo");
+    // By another process: were it open for writing in this one, a test that starts a server right now would inherit that, and
+    // what is open for writing cannot be run.
+    let copied = Command::new("install").args(["-m", "755"]).arg(echo().get_program()).arg(&binary).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    refuses(Command::new(binary).args(["--listen", "127.0.0.1:1"]).uid(65_534).gid(65_534), 1, &words);
+}
+
+/// A folder that all can read, until the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = Folder(env::temp_dir().join(format!("matou-echo-{}", process::id())));
+        fs::create_dir(&folder.0).unwrap();
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It is in the system's folder for what may be left behind.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
