@@ -70,3 +70,8 @@ pub use matou_core::*;
 
 pub use self::builder::{Builder, run};
 pub use self::reactor::Reactor;
+
+/// The README's examples, so that they cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

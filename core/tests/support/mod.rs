@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
 
 pub mod probe;
+pub mod script;
 pub mod watched;
 
 pub mod family;
