@@ -182,7 +182,9 @@ fn r33_polled_after_its_result_it_panics() {
         look(&hand).await;
         let mut cx = Context::from_waker(Waker::noop());
         assert!(suspended.as_mut().poll(&mut cx).is_ready());
-        let message = panic_message(|| drop(suspended.as_mut().poll(&mut cx)));
+        let message = panic_message(|| {
+            let _ = suspended.as_mut().poll(&mut cx);
+        });
         assert!(message.contains("after its result"), "{message}");
     });
 }
@@ -835,8 +837,10 @@ fn run_with_faults(
                         Point::new().unwrap().suspend(register).await.unwrap();
                     }
                 });
-                while busy {
-                    yield_now().await;
+                if busy {
+                    loop {
+                        yield_now().await;
+                    }
                 }
                 pending::<()>().await;
             }

@@ -1,16 +1,16 @@
 //! A domain: one thread of execution with its own tasks, timers and suspension points.
 //!
-//! A [`Domain`] lives on the stack of the thread that runs it, from the start of a run to its end, and everything in it is a cell that
+//! A `Domain` lives on the stack of the thread that runs it, from the start of a run to its end, and everything in it is a cell that
 //! only this thread touches. What other threads may touch is its mailbox, which lies in the run's table.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | [`identity`] | which domain is this thread's, with and without `std` |
-//! | [`shared`] | what the domains of a run have in common |
-//! | [`family`] | births, cancellations, ends: the tree of tasks |
-//! | [`group`] | children kept aside: `Orphans`, scopes |
-//! | [`drive`] | the loop |
-//! | [`points`] | suspension points |
+//! | `identity` | which domain is this thread's, with and without `std` |
+//! | `shared` | what the domains of a run have in common |
+//! | `family` | births, cancellations, ends: the tree of tasks |
+//! | `group` | children kept aside: `Orphans`, scopes |
+//! | `drive` | the loop |
+//! | `points` | suspension points |
 //!
 //! Foreign code (wakers, destructors, finalisers, closures) may call back into the runtime. It is therefore only run where no borrow of
 //! anything in the domain is held; a cell's content is moved out first.
