@@ -80,6 +80,9 @@ const DEFAULT_REPORT: Option<fn(&Report)> = Some(|report| {
 #[cfg(not(feature = "std"))]
 const DEFAULT_REPORT: Option<fn(&Report)> = None;
 
+/// What is said where a platform breaks the contract of [`Platform::domains`].
+const REFUSED: &str = "the platform called for a domain that it may not";
+
 /// The main future and its result, in the frame of `run`.
 struct Main<F: Future<Output: Outcome>> {
     future: Option<F>,
@@ -215,8 +218,10 @@ where
     };
 
     let worker = |id: DomainId| {
-        assert!(!identity::is_set(), "the platform called `worker` on a thread that runs a domain: each needs a thread of its own");
-        assert!(shared.claim(id), "the platform called `worker` with {id}, which is no worker or was called before");
+        if identity::is_set() || id == DomainId::ZERO || !shared.claim(id) {
+            shared.refuse();
+            panic!("{REFUSED}: `worker({id})`, which is no worker, was called before, or has no thread of its own");
+        }
         let source = source(id);
         // SAFETY: *Run*: the platform returns when every worker has returned.
         let domain = unsafe { Domain::new(id, NonNull::from(&shared), P::Events::SUSPENDS) };
@@ -225,8 +230,10 @@ where
     };
     let mut end = None;
     let mut domain_zero = || {
-        assert!(!identity::is_set(), "the platform called `main` on a thread that runs a domain");
-        assert!(shared.claim(DomainId::ZERO), "the platform called `main` twice");
+        if identity::is_set() || !shared.claim(DomainId::ZERO) {
+            shared.refuse();
+            panic!("{REFUSED}: `main`, twice or on a thread that runs a domain");
+        }
         // SAFETY: *Run*.
         let domain = unsafe { Domain::new(DomainId::ZERO, NonNull::from(&shared), P::Events::SUSPENDS) };
         let birth = domain.birth_of_root(born);
@@ -248,6 +255,7 @@ where
     };
     let started = platform.domains(config.domains, &worker, &mut domain_zero);
 
+    assert!(!shared.is_refused(), "{REFUSED}, and kept the panic to itself");
     let (violation, failure) = (shared.violation(), failure.with(Option::take));
     let end = match (started, end) {
         (Err(error), None) => return Err(RunError::Platform(error)),

@@ -39,6 +39,9 @@ use crate::violation::ViolationKind;
 /// # }
 /// ```
 ///
+/// What is kept in an [`Orphans`](crate::Orphans) goes where that goes: one first used in the scope and dropped in it is the scope's, one that outlives
+/// the scope, or was used before it, is not cancelled with it.
+///
 /// # Panics
 /// When polled outside a task, or by another task than before.
 ///

@@ -18,7 +18,7 @@ use std::task::Waker;
 use futures_util::FutureExt;
 use matou_core::{
     Exit, Orphans, OwnershipError, Plain, Promise, Resource, RunError, State, Task, TaskId, ViolationKind, await_all, await_first,
-    await_one, current_task, spawn, yield_now,
+    await_one, current_task, parallel, spawn, yield_now,
 };
 use support::family::*;
 use support::wakers::poll_under;
@@ -221,6 +221,22 @@ fn r03_children_awaited_or_cancelled_are_not_left() {
         .unwrap();
         assert_eq!(tally.all_dropped(), 6);
     });
+}
+
+#[test]
+fn r03_children_of_a_parallel_that_was_leaked_are_left_with_its_line() {
+    for seed in SEEDS {
+        let (parent, line) = (Cell::new(None), Cell::new(0));
+        let violation = violation(go(2, seed, async {
+            parent.set(current_task());
+            line.set(line!() + 1);
+            std::mem::forget(parallel(|()| async {}, [(), ()]));
+            yield_now().await;
+        }));
+        assert_eq!(Some(violation.task), parent.get());
+        let ViolationKind::StillHasChildren { spawned, .. } = violation.kind else { panic!("{violation}") };
+        assert_eq!((spawned.file(), spawned.line()), (file!(), line.get()));
+    }
 }
 
 #[test]
@@ -580,6 +596,46 @@ fn r05_another_task_that_awaits_or_cancels_is_a_violation_and_is_never_resumed()
             });
         }
     }
+}
+
+#[test]
+fn r05_a_stranger_on_a_worker_is_one_too() {
+    each(|reach, seed| {
+        let (journal, facts, thief, tally) = (Journal::new(), Facts::default(), Facts::default(), Tally::new());
+        let violation = violation(go(2, seed, async {
+            let family = pinned(1, {
+                let (journal, facts, thief, tally) = (journal.clone(), facts.clone(), thief.clone(), tally.clone());
+                move || async move {
+                    let token = tally.token();
+                    let make = move || async move {
+                        let _token = token;
+                        parked().await;
+                    };
+                    let (child, line) = (reach.start_on(2, make), line!());
+                    facts.set(child.id(), line);
+                    let stranger = spawn({
+                        let journal = journal.clone();
+                        async move {
+                            let _dropped = journal.at_drop("the stranger is dropped");
+                            let _ = child.await;
+                            journal.write("the stranger was resumed");
+                        }
+                    });
+                    thief.set(stranger.id(), 0);
+                    stranger.await.unwrap();
+                    journal.write("the parent was resumed");
+                }
+            });
+            family.await.unwrap();
+            journal.write("main was resumed");
+        }));
+        let (parent, child, line) = facts.get();
+        assert_eq!(violation.task, thief.get().1);
+        let ViolationKind::NotAChild { child: named, parent: whose, spawned } = violation.kind else { panic!("{violation}") };
+        assert_eq!((named, whose, spawned.line()), (Some(child), parent, line));
+        assert_eq!(journal.read(), ["the stranger is dropped"]);
+        assert_eq!(tally.all_dropped(), 1);
+    });
 }
 
 #[test]

@@ -22,7 +22,7 @@ use matou_core::{
     Care, Config, Exit, Orphans, Plain, Promise, Resource, Task, await_first, await_one, current_task, run, spawn, yield_now,
 };
 use support::Threads;
-use support::probe::{OnDrop, Trace, counted, race};
+use support::probe::{OnDrop, Trace, race};
 use support::script::{Chance, Script};
 
 /// A program.
@@ -168,7 +168,7 @@ fn assert_same(left: &[String], right: &[String]) {
     assert_eq!(left.len(), right.len());
 }
 
-const PROGRAMS: std::ops::Range<u64> = 0..40;
+const PROGRAMS: std::ops::Range<u64> = 0..30;
 
 #[test]
 fn r21_two_runs_with_the_same_seed_program_and_events_are_the_same() {
@@ -223,7 +223,7 @@ fn r21_the_seed_the_program_and_the_events_each_matter() {
         by_events += usize::from(distinct((0..4).map(|events| notes(program, events, 0)).collect()) > 1);
     }
     // Where no choice is left to chance, or nobody waits for an event, they change nothing.
-    assert!(by_seed > 5 && by_events > 20, "the seed made a difference to {by_seed} programs, the events to {by_events}");
+    assert!(by_seed > 5 && by_events > 15, "the seed made a difference to {by_seed} programs, the events to {by_events}");
     assert_eq!(distinct(PROGRAMS.map(|program| notes(program, 0, 0)).collect()), PROGRAMS.count());
 }
 
@@ -317,16 +317,4 @@ fn r21_ids_are_given_in_the_same_order() {
     };
     // Whatever the seed: nothing about ids is left to chance.
     assert!((1..5).all(|seed| ids(seed) == ids(0)));
-}
-
-#[test]
-fn r21_polls_are_counted_the_same() {
-    let polls = |seed| {
-        let polls = support::probe::Counter::new();
-        let script = Script::new(5);
-        let program = Program { number: 11, script: script.clone(), made: Trace::new() };
-        let _ = run(&script, Config::new().seed(seed), counted(&polls, program.task(6)));
-        polls.get()
-    };
-    assert!((0..10).all(|seed| polls(seed) == polls(seed)));
 }

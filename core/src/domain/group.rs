@@ -214,9 +214,33 @@ impl Group {
         }
     }
 
+    /// The scope ends before the collector: that goes on in the scope around, if there is one, else as the task's.
+    ///
     /// # Safety
     /// *Collected*: the group is one of the collectors.
     unsafe fn let_go(&self, group: NonNull<Group>) {
+        // SAFETY: promised by the caller. The scope around has its handle, as this one is among its collectors.
+        unsafe {
+            self.forget(group);
+            if let Some(around) = self.scope.get() {
+                around.as_ref().collect(group);
+            }
+        }
+    }
+
+    /// # Safety
+    /// *Collected*: this scope has its handle; the group is in no scope.
+    unsafe fn collect(&self, group: NonNull<Group>) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            group.as_ref().scope.set(Some(NonNull::from(self)));
+            self.collectors.push_back(group);
+        }
+    }
+
+    /// # Safety
+    /// *Collected*: the group is one of the collectors.
+    unsafe fn forget(&self, group: NonNull<Group>) {
         // SAFETY: promised by the caller.
         unsafe {
             group.as_ref().scope.set(None);
@@ -334,7 +358,7 @@ pub(crate) unsafe fn free_if_done(group: NonNull<Group>) {
         }
         let scope = this.scope.get();
         if let Some(scope) = scope {
-            scope.as_ref().let_go(group);
+            scope.as_ref().forget(group);
         }
         if !this.inert.get() {
             this.owner.as_ref().belongings.remove(group.cast());
@@ -359,19 +383,19 @@ pub(crate) struct Frame {
     group: Cell<Option<NonNull<Group>>>,
     place: &'static Location<'static>,
     is_scope: bool,
-    /// Of an `Orphans`: the scope being polled, in which it is used.
-    within: Option<NonNull<Frame>>,
+    /// While this frame is the domain's: the one it is in.
+    within: Cell<Option<NonNull<Frame>>>,
 }
 
 impl Frame {
     /// A scope's.
     pub(crate) const fn scope(place: &'static Location<'static>) -> Self {
-        Frame { group: Cell::new(None), place, is_scope: true, within: None }
+        Frame { group: Cell::new(None), place, is_scope: true, within: Cell::new(None) }
     }
 
     /// That of an `Orphans` with this group, in what is being polled now.
     pub(crate) fn orphans(domain: &Domain, place: &'static Location<'static>, group: Option<NonNull<Group>>) -> Self {
-        Frame { group: Cell::new(group), place, is_scope: false, within: domain.scope.get() }
+        Frame { group: Cell::new(group), place, is_scope: false, within: Cell::new(domain.scope.get()) }
     }
 
     /// The group, if it was needed.
@@ -379,18 +403,14 @@ impl Frame {
         self.group.get()
     }
 
-    /// The group, made for this owner if need be.
+    /// The group, made for this owner if need be. It is a collector of the scope it is made in.
     pub(crate) fn group(&self, domain: &Domain, owner: TaskRef) -> NonNull<Group> {
         self.group.get().unwrap_or_else(|| {
             let group = Group::new(domain, owner, self.place, self.is_scope);
             self.group.set(Some(group));
-            if let Some(within) = self.within {
+            if let Some(within) = self.within.get() {
                 // SAFETY: *Frame*: the scope is being polled. *Collected*: its handle exists, and the group was just made.
-                unsafe {
-                    let scope = within.as_ref().group(domain, owner);
-                    group.as_ref().scope.set(Some(scope));
-                    scope.as_ref().collectors.push_back(group);
-                }
+                unsafe { within.as_ref().group(domain, owner).as_ref().collect(group) };
             }
             group
         })
@@ -405,13 +425,14 @@ impl Frame {
 impl Domain {
     /// Calls `f`; the children made in it belong to the frame's group.
     pub(crate) fn in_frame<R>(&self, frame: &Frame, f: impl FnOnce() -> R) -> R {
-        struct Restore<'a>(&'a Domain, Option<NonNull<Frame>>);
+        struct Restore<'a>(&'a Domain, &'a Frame);
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
-                self.0.scope.set(self.1);
+                self.0.scope.set(self.1.within.take());
             }
         }
-        let _restore = Restore(self, self.scope.replace(Some(NonNull::from(frame))));
+        frame.within.set(self.scope.replace(Some(NonNull::from(frame))));
+        let _restore = Restore(self, frame);
         f()
     }
 }

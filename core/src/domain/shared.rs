@@ -40,6 +40,8 @@ pub(crate) struct Run {
     mailboxes: Table,
     /// Domains that have not made their event source yet. The main task begins when there is none.
     starting: AtomicUsize,
+    /// The platform called for a domain that is not its to call for: the run ends, and `run` panics.
+    refused: AtomicBool,
     /// Something broke: no task is polled any more, and all are cancelled.
     aborting: AtomicBool,
     /// The main task has ended, and its subtree with it: the workers leave.
@@ -61,7 +63,15 @@ impl Run {
         #[cfg(not(feature = "alloc"))]
         let mailboxes = [Apart::new()];
         let starting = AtomicUsize::new(config.domains);
-        Run { config, mailboxes, starting, aborting: AtomicBool::new(false), stopped: AtomicBool::new(false), violations: Lock::new(None) }
+        Run {
+            config,
+            mailboxes,
+            starting,
+            refused: AtomicBool::new(false),
+            aborting: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            violations: Lock::new(None),
+        }
     }
 
     /// How many domains there are, domain 0 included.
@@ -79,6 +89,16 @@ impl Run {
         self.mailboxes.get(domain.index()).is_some_and(|place| !place.claimed.swap(true, Ordering::AcqRel))
     }
 
+    /// A call of the platform's was refused: ends the run before its main task is polled, as not every domain may ever start.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+        self.abort();
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
     /// The mailbox, as tasks keep it.
     pub(crate) fn address(&self, domain: DomainId) -> NonNull<Mailbox<InboxChain>> {
         NonNull::from(self.mailbox(domain))
@@ -91,7 +111,7 @@ impl Run {
     }
 
     pub(crate) fn all_started(&self) -> bool {
-        self.starting.load(Ordering::Acquire) == 0
+        self.starting.load(Ordering::Acquire) == 0 || self.is_refused()
     }
 
     pub(crate) fn violated(&self, violation: Violation) {
