@@ -85,7 +85,15 @@ impl End {
                     yield_now().await;
                 }
             }
-            End::CancelledWhileSuspended => Point::new().unwrap().suspend(|_| Ok::<_, &str>(ready.raise())).await,
+            End::CancelledWhileSuspended => {
+                Point::new()
+                    .unwrap()
+                    .suspend(|_| {
+                        ready.raise();
+                        Ok::<_, &str>(())
+                    })
+                    .await
+            }
         }
     }
 
@@ -488,6 +496,54 @@ fn r27_a_finaliser_that_panics_does_not_keep_the_others_from_running() {
         let on = finalised[0].1;
         assert_eq!(finalised, [3, 2, 1].map(|number| (number, on)));
         assert_eq!(take_reports(&message), [(ReportPlace::Finaliser, DomainId::new(on)); 2]);
+    }
+}
+
+#[test]
+fn r27_whoever_is_told_of_it_may_panic_too() {
+    for (at, place) in sites() {
+        let finalised = Finalised::new();
+        let inner = finalised.clone();
+        let platform = Threads::new(2);
+        let config = Config::new().domains(2).on_report(|_| panic!("a bad listener"));
+        attempt(&platform, config, at, move || async move {
+            let child = place.start(move || async move {
+                let _first = owned(1, &inner);
+                let bad = Resource::new((), |()| panic!("a bad finaliser"));
+                bad.own().unwrap();
+                let _last = owned(2, &inner);
+                Err::<(), _>("it failed")
+            });
+            assert!(matches!(child.await, Err(Exit::Failed("it failed"))));
+        })
+        .unwrap();
+        assert_eq!(finalised.take().into_iter().map(|(number, _)| number).collect::<Vec<_>>(), [2, 1]);
+    }
+}
+
+#[test]
+fn r27_local_resources_are_finalised_among_the_others() {
+    for (at, place, end) in ends() {
+        let finalised = Finalised::new();
+        let inner = finalised.clone();
+        trial(2, 0, at, move || async move {
+            let ready = Flag::new();
+            let child = {
+                let ready = ready.clone();
+                place.start(move || async move {
+                    let _first = owned(1, &inner);
+                    let thread = std::thread::current().id();
+                    let local = LocalResource::new(std::rc::Rc::new(2), move |number: std::rc::Rc<u32>| {
+                        assert_eq!(std::thread::current().id(), thread);
+                        inner.note((*number, here()));
+                    });
+                    local.own().unwrap();
+                    end.come(ready).await
+                })
+            };
+            end.see(child, ready).await;
+        });
+        assert_eq!(finalised.take().into_iter().map(|(number, _)| number).collect::<Vec<_>>(), [2, 1]);
     }
 }
 
@@ -947,7 +1003,11 @@ fn r30_gifts_pass_from_hand_to_hand_across_domains() {
             }
             let on = resource.clone();
             let task = Task::new().give(&resource);
-            let next = if left % 3 == 0 { task.spawn(pass(on, left - 1)).unwrap() } else { task.call(move || pass(on, left - 1)).unwrap() };
+            let next = if left.is_multiple_of(3) {
+                task.spawn(pass(on, left - 1)).unwrap()
+            } else {
+                task.call(move || pass(on, left - 1)).unwrap()
+            };
             next.await.map_err(|_| Exit::Cancelled)
         })
     }
@@ -1291,7 +1351,7 @@ fn r31_transfers_go_up_the_tree_across_domains() {
                 return resource.transfer().unwrap();
             }
             let below = lowest.clone();
-            if left % 2 == 0 {
+            if left.is_multiple_of(2) {
                 spawn(level(left - 1, finalised, below)).await.unwrap();
             } else {
                 call(move || level(left - 1, finalised, below)).unwrap().await.unwrap();

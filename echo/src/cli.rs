@@ -27,11 +27,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Mode::Multi)]
     pub(crate) mode: Mode,
 
-    /// Worker domains: threads besides the main one [default: MATOU_DOMAINS, else one less than the cores]
+    /// Worker domains: threads besides the main one; by default as many as MATOU_DOMAINS says, else one less than the cores
     #[arg(long, value_name = "N")]
     pub(crate) domains: Option<usize>,
 
-    /// Address and port to listen on, such as 127.0.0.1:9000 or [::1]:9000; may be repeated; port 0 takes a free one
+    /// Address and port to listen on, such as `127.0.0.1:9000` or `[::1]:9000`; may be repeated; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:9000")]
     pub(crate) listen: Vec<SocketAddr>,
 

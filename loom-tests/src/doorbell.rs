@@ -105,8 +105,11 @@ fn a_flag_is_seen_or_its_bell_ends_the_sleep() {
 
 #[test]
 fn a_ring_and_a_push_meet() {
-    const OUTCOMES: &[&str] =
-        &["the ring ended the sleep, the push found the domain awake", "the push ended the sleep, the ring found a node", "neither had to ring"];
+    const OUTCOMES: &[&str] = &[
+        "the ring ended the sleep, the push found the domain awake",
+        "the push ended the sleep, the ring found a node",
+        "neither had to ring",
+    ];
     explore_bounded(2, OUTCOMES, |met| {
         let domain = Arc::new(Domain::new());
         let node = Arc::new(Node::new(0));

@@ -58,7 +58,8 @@ fn run(builder: loom::model::Builder, outcomes: &'static [&'static str], model: 
     let bound = bound.map_or(String::from("no bound"), |bound| format!("at most {bound} preemptions"));
     let (name, total) = (name.name().unwrap_or("a model"), total.load(Ordering::Relaxed));
     println!("{name}: {total} executions, {bound}, {:.1} s", started.elapsed().as_secs_f32());
-    let counts: Vec<_> = met.outcomes.iter().zip(&met.executions).map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed))).collect();
+    let counts: Vec<_> =
+        met.outcomes.iter().zip(&met.executions).map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed))).collect();
     for (outcome, count) in &counts {
         println!("{count:>10} × {outcome}");
     }

@@ -6,7 +6,7 @@ use loom::sync::atomic::Ordering::Relaxed;
 use loom::thread;
 use matou_core::model::{Asked, AtomicUsize, Node, Seen};
 
-use crate::explore::explore_bounded;
+use crate::explore::{explore, explore_bounded};
 use crate::world::{Domain, Task, Watched};
 
 /// A node, and what its sender writes before it pushes it.
@@ -16,61 +16,71 @@ struct Letter {
 }
 
 const SENDERS: usize = 2;
-const EACH: usize = 2;
+
+/// Two senders push `each` letters; the domain takes them in two looks meanwhile and one afterwards. The sizes of the three parts, and the
+/// ids in the order in which they came.
+fn exchange(each: usize) -> ([usize; 3], Vec<usize>) {
+    let domain = Arc::new(Domain::new());
+    let letters: Arc<Vec<Letter>> = Arc::new((0..SENDERS * each).map(|id| Letter { node: Node::new(id), text: Watched::new(0) }).collect());
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (domain, letters) = (Arc::clone(&domain), Arc::clone(&letters));
+            thread::spawn(move || {
+                for letter in &letters[sender * each..][..each] {
+                    letter.text.set(letter.node.id + 100);
+                    domain.push(&letter.node);
+                }
+            })
+        })
+        .collect();
+
+    let mut came = Vec::new();
+    let mut look = || {
+        let ids = domain.arrivals();
+        for &id in &ids {
+            assert_eq!(letters[id].text.get(), id + 100, "what was written before the push is seen after the take");
+        }
+        came.extend(&ids);
+        ids.len()
+    };
+    let meanwhile = [look(), look()];
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let afterwards = look();
+
+    let mut sorted = came.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..SENDERS * each).collect::<Vec<_>>(), "each letter comes once");
+    for sender in 0..SENDERS {
+        let of_one = came.iter().filter(|&&id| id / each == sender);
+        assert!(of_one.is_sorted(), "the order of each sender is kept: {came:?}");
+    }
+    ([meanwhile[0], meanwhile[1], afterwards], came)
+}
 
 #[test]
-fn nothing_is_lost_doubled_or_out_of_order() {
-    const OUTCOMES: &[&str] = &[
-        "nothing was there at first",
-        "a part came, the rest later",
-        "all came at once",
-        "a sender was overtaken between its two pushes",
-        "a sender pushed twice before the other did",
-    ];
+fn two_pushes_meet_a_take() {
+    const OUTCOMES: &[&str] =
+        &["taken one by one, meanwhile", "taken together, meanwhile", "taken afterwards", "the second sender came first"];
+    explore(OUTCOMES, |met| {
+        let (parts, came) = exchange(1);
+        met.note_if(parts == [1, 1, 0], "taken one by one, meanwhile");
+        met.note_if(parts == [2, 0, 0], "taken together, meanwhile");
+        met.note_if(parts == [0, 0, 2], "taken afterwards");
+        met.note_if(came == [1, 0], "the second sender came first");
+    });
+}
+
+#[test]
+fn the_order_of_each_sender_is_kept() {
+    const OUTCOMES: &[&str] =
+        &["a part meanwhile, the rest later", "all at once", "in turn", "one sender after the other", "one sender within the other"];
     explore_bounded(3, OUTCOMES, |met| {
-        let domain = Arc::new(Domain::new());
-        let letters: Arc<Vec<Letter>> =
-            Arc::new((0..SENDERS * EACH).map(|id| Letter { node: Node::new(id), text: Watched::new(0) }).collect());
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|sender| {
-                let (domain, letters) = (Arc::clone(&domain), Arc::clone(&letters));
-                thread::spawn(move || {
-                    for letter in &letters[sender * EACH..][..EACH] {
-                        letter.text.set(letter.node.id + 100);
-                        domain.push(&letter.node);
-                    }
-                })
-            })
-            .collect();
-
-        let mut came = Vec::new();
-        let mut parts = Vec::new();
-        let mut receive = |ids: Vec<usize>| {
-            parts.push(ids.len());
-            for id in ids {
-                assert_eq!(letters[id].text.get(), id + 100, "what was written before the push is seen after the take");
-                came.push(id);
-            }
-        };
-        receive(domain.arrivals());
-        receive(domain.arrivals());
-        senders.into_iter().for_each(|sender| sender.join().unwrap());
-        receive(domain.arrivals());
-        receive(domain.arrivals());
-
-        let mut sorted = came.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..SENDERS * EACH).collect::<Vec<_>>(), "each node comes once");
-        for sender in 0..SENDERS {
-            let of_one = came.iter().filter(|&&id| id / EACH == sender);
-            assert!(of_one.is_sorted(), "the order of each sender is kept: {came:?}");
-        }
-        assert_eq!(parts[3], 0, "what was pushed before is taken at once");
-        met.note_if(parts[0] == 0, "nothing was there at first");
-        met.note_if(parts.iter().filter(|&&part| part > 0).count() > 1, "a part came, the rest later");
-        met.note_if(parts.contains(&(SENDERS * EACH)), "all came at once");
-        met.note_if(came[0] / EACH == came[came.len()-1] / EACH, "a sender was overtaken between its two pushes");
-        met.note_if(came[0] / EACH == came[1] / EACH, "a sender pushed twice before the other did");
+        let (parts, came) = exchange(2);
+        met.note_if(parts[2] > 0 && parts[2] < 4, "a part meanwhile, the rest later");
+        met.note_if(parts.contains(&4), "all at once");
+        met.note_if(came == [0, 2, 1, 3] || came == [2, 0, 3, 1], "in turn");
+        met.note_if(came == [0, 1, 2, 3] || came == [2, 3, 0, 1], "one sender after the other");
+        met.note_if(came == [0, 2, 3, 1] || came == [2, 0, 1, 3], "one sender within the other");
     });
 }
 

@@ -370,7 +370,7 @@ pub(crate) unsafe fn free_if_done(group: NonNull<Group>) {
         }
         let freed = Box::from_raw(group.as_ptr());
         // Who waits takes its waker along when it goes: this one was leaked. Its destructor is foreign, and may not run here.
-        core::mem::forget(freed.waiting.take());
+        freed.waiting.take().into_iter().for_each(core::mem::forget);
     }
 }
 

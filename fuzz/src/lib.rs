@@ -1,0 +1,60 @@
+//! Random programs of matou tasks, run and compared with a plain model of the rules.
+//!
+//! A [`program::Program`] spawns, awaits, cancels, forgets, keeps aside, gives, owns, transfers, fails and panics. [`check`] runs it on
+//! matou ([`machine`]), lets a model that knows nothing but the rules predict what can be seen of it ([`model`]), and compares the two
+//! ([`verdict`]). One program of four it runs once more: with one domain and the same seed, a run is the same to the last step (R21).
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | [`program`] | the language, and how bytes are read as a program |
+//! | [`event`] | what can be seen of a run |
+//! | [`machine`] | runs a program on matou and writes down what can be seen |
+//! | [`model`] | predicts it from the rules |
+//! | [`verdict`] | compares |
+//! | `watch` | ends the process when a program does not end |
+//!
+//! Three front ends use this library: the fuzz target, the same binary without libFuzzer, which tells what it thinks of files, and the
+//! tests, which need no nightly compiler. See `fuzz/README.md`.
+
+pub mod event;
+pub mod machine;
+pub mod model;
+pub mod program;
+pub mod verdict;
+mod watch;
+
+use crate::machine::Observed;
+use crate::model::{Choices, Predicted, predict};
+use crate::program::Program;
+
+/// Runs a program and compares it with the model; one program of four is run twice. Gives what was seen and predicted.
+///
+/// # Errors
+/// What differs, in words.
+pub fn check(program: &Program) -> Result<(Observed, Predicted), String> {
+    let observed = watch::watched(|| machine::observe(program));
+    let predicted = predict(program, Choices::of(&observed.events));
+    verdict::compare(program, &observed, &predicted)?;
+    if !program.twice() {
+        return Ok((observed, predicted));
+    }
+    let again = watch::watched(|| machine::observe(program));
+    if again != observed {
+        let first = observed.events.iter().zip(&again.events).position(|(first, second)| first != second);
+        return Err(format!("R21: the same program and seed, and another run; they part at event {first:?}\n{observed:#?}\n{again:#?}"));
+    }
+    Ok((observed, predicted))
+}
+
+/// Bytes by chance, the same for the same seed: programs for those who have no fuzzer.
+pub fn chance(seed: u64, length: usize) -> Vec<u8> {
+    // SplitMix64, written down once more: what is tested is not used to make the test.
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    };
+    (0..length).map(|_| next() as u8).collect()
+}
