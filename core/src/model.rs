@@ -28,7 +28,7 @@ unsafe impl Chain for Nodes {
 
     unsafe fn next<'a>(node: NonNull<Node>) -> &'a Next<Node> {
         // SAFETY: promised by the caller.
-        unsafe { &*&raw const (*node.as_ptr()).next }
+        unsafe { &(*node.as_ptr()).next }
     }
 }
 

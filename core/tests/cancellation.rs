@@ -220,10 +220,11 @@ fn r09_other_tasks_run_while_a_cancellation_is_under_way() {
 
 // ---- R10
 
-/// What a task drops where, and as whom.
+/// Where something was dropped, and as whom.
 type Place = Arc<Mutex<Vec<(Option<DomainId>, Option<TaskId>)>>>;
 
-fn note_place(place: &Place) -> AtDrop<impl FnOnce() + use<>> {
+/// Notes where it is dropped.
+fn note_place(place: &Place) -> AtDrop<impl FnOnce() + Send + use<>> {
     let place = place.clone();
     at_drop(move || place.lock().unwrap().push((domain::current(), current_task())))
 }
@@ -770,6 +771,55 @@ fn r13_a_cancellation_that_meets_its_ancestors() {
         })
         .unwrap();
     });
+}
+
+#[test]
+fn r13_a_child_whose_future_has_ended_and_that_waits_for_its_own_children() {
+    for fails in [false, true] {
+        each(|reach, seed| {
+            let (places, tally) = (Place::default(), Tally::new());
+            go(2, seed, async {
+                let (arrived, release, ending) = (Gate::new(), Gate::new(), Gate::new());
+                let child = reach.start_on(1, {
+                    let (arrived, release, ending, tally) = (arrived.clone(), release.clone(), ending.clone(), tally.clone());
+                    let value = (note_place(&places), tally.token());
+                    move || async move {
+                        let token = tally.token();
+                        let busy = pinned(2, {
+                            let arrived = arrived.clone();
+                            move || async move {
+                                let _token = token;
+                                arrived.open();
+                                release.block();
+                                parked().await;
+                            }
+                        });
+                        arrived.passed().await;
+                        drop(busy.cancel());
+                        ending.open();
+                        if fails { Err(value) } else { Ok(value) }
+                    }
+                });
+                ending.passed().await;
+                for _ in 0..20 {
+                    yield_now().await;
+                }
+                // It has a result already, and has not ended.
+                assert_eq!((child.state(), tally.dropped()), (State::Running, 0));
+                let cancelling = child.cancel();
+                for _ in 0..20 {
+                    yield_now().await;
+                }
+                assert_eq!(tally.dropped(), 0);
+                release.open();
+                cancelling.await;
+                // It has lost its result, which was dropped once, where its parent lives.
+                assert_eq!(tally.all_dropped(), 2);
+                assert_eq!(*places.lock().unwrap(), [(Some(DomainId::ZERO), None)]);
+            })
+            .unwrap();
+        });
+    }
 }
 
 #[test]

@@ -251,7 +251,8 @@ async fn life_goes_on(meanwhile: impl FnOnce()) {
         async move { gate.passed().await }
     });
     let mut suspended = begun(platform_point.suspend(|_| Ok::<(), ()>(())));
-    let mut slept = begun(sleep(Duration::from_millis(1)));
+    let mut slept = Box::pin(sleep(Duration::from_millis(1)));
+    let _ = poll_under(&mut slept, Waker::noop());
     meanwhile();
     // They are what they were.
     assert!(poll_under(&mut suspended, Waker::noop()).is_pending());

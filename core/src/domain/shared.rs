@@ -91,8 +91,10 @@ impl Run {
 
     /// A call of the platform's was refused: ends the run before its main task is polled, as not every domain may ever start.
     pub(crate) fn refuse(&self) {
+        // In this order: who sees that no start is waited for sees the end that was decided before.
+        self.aborting.store(true, Ordering::Release);
         self.refused.store(true, Ordering::Release);
-        self.abort();
+        self.mailbox(DomainId::ZERO).ring();
     }
 
     pub(crate) fn is_refused(&self) -> bool {

@@ -45,8 +45,8 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
     let signals = Signals::listen().map_err(|error| Problem::System(format!("cannot await signals: {error}")))?;
 
     for address in addresses {
-        let plural = if workers == 1 { "" } else { "s" };
-        console.must_say(format_args!("listening on {address} ({}, {workers} domain{plural}, {})", options.mode, options.reactor));
+        // One form for every number: scripts read this line.
+        console.must_say(format_args!("listening on {address} ({}, {workers} domains, {})", options.mode, options.reactor));
     }
     let watcher = spawn(stop::watch(signals, stops.clone(), Arc::clone(&context), Rc::clone(&console)));
     let ticker = options.stats.map(|interval| spawn(tell(interval, Arc::clone(&context), console)));

@@ -24,7 +24,7 @@ in_every_mode!(greeting);
 
 #[test]
 fn number_of_domains() {
-    for (count, words) in [("0", "0 domains"), ("1", "1 domain"), ("3", "3 domains")] {
+    for (count, words) in [("0", "0 domains"), ("1", "1 domains"), ("3", "3 domains")] {
         let server = Server::start(&["--domains", count]);
         assert!(server.greeting.ends_with(&format!(" (multi, {words}, epoll)")), "{}", server.greeting);
         Crowd::new(server.address, [100; 8]).finish().unwrap();
