@@ -115,7 +115,7 @@ while read -r fault patterns <&3; do
     wrapper=$logs/$fault
     printf '#!/bin/sh\nexec "$@" --cfg %s\n' "'matou_fault=\"$fault\"'" >"$wrapper"
     chmod +x "$wrapper"
-    RUSTC_WORKSPACE_WRAPPER=$wrapper LOOM_MAX_PREEMPTIONS=2 run_models >"$logs/$fault.log" || true
+    RUSTC_WORKSPACE_WRAPPER=$wrapper LOOM_MAX_PREEMPTIONS=2 run_models >"$logs/$fault.log" && status=0 || status=$?
     failed=$(ended FAILED "$logs/$fault.log")
     passed=$(ended ok "$logs/$fault.log")
     if [ -n "$failed" ] && [ "$failed" = "$expected" ] && [ "$(wc -w <<<"$failed $passed")" -eq "$written" ]; then
@@ -123,7 +123,7 @@ while read -r fault patterns <&3; do
         echo "caught  $fault: $(wc -w <<<"$failed") of $written models fail, as they must"
         tr ' ' '\n' <<<"$failed" >>"$logs/catchers"
     else
-        echo "MISSED  $fault (see $logs/$fault.log)"
+        echo "MISSED  $fault (status $status, see $logs/$fault.log)"
         echo "        must fail: $expected"
         echo "        failed:    $failed"
         echo "        passed:    $passed"

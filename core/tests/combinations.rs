@@ -301,8 +301,9 @@ where
 
 fn combine(reach: Reach, is: Is, act: Act, child: Child, seed: u64) {
     let _told = Told(format!("{reach:?}, {is:?}, {act:?}, the child {child:?}, seed {seed}"));
-    let (platform, stage, seen) = (Threads::new(1), Stage::new(is, child), Seen::default());
-    let ended = run(&platform, Config::new().domains(1).seed(seed), parent(reach, act, &stage, &platform, &seen));
+    let workers = usize::from(reach == Reach::Across);
+    let (platform, stage, seen) = (Threads::new(workers), Stage::new(is, child), Seen::default());
+    let ended = run(&platform, Config::new().domains(workers).seed(seed), parent(reach, act, &stage, &platform, &seen));
 
     // The end of the run.
     let (parent, id) = seen.ids.get().unwrap();
