@@ -71,6 +71,15 @@ pub(crate) fn pause() {
     loom::thread::yield_now();
 }
 
+/// What tells this modelled thread from the others; never 0.
+#[cfg(loom)]
+pub(crate) fn current_thread() -> usize {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    loom::thread::current().id().hash(&mut hasher);
+    hasher.finish() as usize | 1
+}
+
 /// A `const fn` in an ordinary build; loom's atomics cannot be made at compile time.
 macro_rules! const_unless_loom {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:tt)*) -> $output:ty $body:block) => {
