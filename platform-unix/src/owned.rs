@@ -53,20 +53,25 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::panic::Location;
 
 use matou_core::{OwnershipError, Resource};
 
+use crate::descriptor::source::{Holder, Source};
 use crate::net;
-use crate::net::source::{Holder, Source};
 
 impl Holder for Resource<net::TcpStream> {
+    type Io = OwnedFd;
+
     fn hold<R>(&self, f: impl FnOnce(&Source) -> R) -> io::Result<R> {
         Ok(self.with(|stream| f(stream.source()))?)
     }
 }
 
 impl Holder for Resource<net::TcpListener> {
+    type Io = OwnedFd;
+
     fn hold<R>(&self, f: impl FnOnce(&Source) -> R) -> io::Result<R> {
         Ok(self.with(|listener| f(listener.source()))?)
     }

@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, sockopt};
 
 use super::options::TcpListenerBuilder;
-use super::source::{Holder, Source, perform};
 use super::stream::{self, TcpStream};
 use super::sys;
+use crate::descriptor::source::{Holder, Source, perform};
 use crate::reactor::Direction;
 
 /// A TCP socket that accepts connections.
@@ -178,7 +178,7 @@ impl AsRawFd for TcpListener {
 
 impl From<TcpListener> for OwnedFd {
     fn from(listener: TcpListener) -> OwnedFd {
-        listener.source.into_fd()
+        listener.source.into_io()
     }
 }
 
@@ -209,7 +209,7 @@ impl TryFrom<net::TcpListener> for TcpListener {
 /// Accepts a connection through any holder of a listener.
 pub(crate) async fn accept(holder: &impl Holder) -> io::Result<(OwnedFd, SocketAddrAny)> {
     loop {
-        match perform(holder, Direction::Read, |listener: &Source| sys::accept(listener.as_fd())).await {
+        match perform(holder, Direction::Read, |listener| Ok(sys::accept(listener.as_fd())?)).await {
             Err(error) if was_given_up(&error) => {}
             result => return result,
         }

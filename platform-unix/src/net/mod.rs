@@ -25,7 +25,6 @@
 
 mod listener;
 mod options;
-pub(crate) mod source;
 mod stream;
 mod sys;
 mod udp;

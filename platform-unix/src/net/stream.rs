@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketAddrAny, SocketType, sockopt};
 
 use super::options::TcpStreamBuilder;
-use super::source::{Holder, Source, perform};
 use super::sys;
+use crate::descriptor;
+use crate::descriptor::source::{Holder, Source, perform};
 use crate::reactor::Direction;
 
 /// A TCP connection.
@@ -159,8 +160,11 @@ impl TcpStream {
     /// # Cancellation
     /// Dropped early it leaves nothing behind.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| rustix::net::recv(source, &mut *buf, RecvFlags::PEEK).map(|(peeked, _)| peeked))
-            .await
+        perform(&self.source, Direction::Read, |source| {
+            let (peeked, _) = rustix::net::recv(source, &mut *buf, RecvFlags::PEEK)?;
+            Ok(peeked)
+        })
+        .await
     }
 
     /// Writes from `buf` what the system takes at once, and gives how many bytes that were.
@@ -354,7 +358,7 @@ impl AsRawFd for TcpStream {
 
 impl From<TcpStream> for OwnedFd {
     fn from(stream: TcpStream) -> OwnedFd {
-        stream.source.into_fd()
+        stream.source.into_io()
     }
 }
 
@@ -393,10 +397,10 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
         begun = true;
         match rustix::net::connect(source, &addr) {
             // Interrupted, it goes on in the background just the same.
-            Err(Errno::INPROGRESS | Errno::INTR) => Err(Errno::AGAIN),
+            Err(Errno::INPROGRESS | Errno::INTR) => Err(Errno::AGAIN.into()),
             // It would be taken for "not yet"; it says that there is no room in the system's tables.
-            Err(Errno::AGAIN) => Err(Errno::ADDRNOTAVAIL),
-            result => result,
+            Err(Errno::AGAIN) => Err(Errno::ADDRNOTAVAIL.into()),
+            result => Ok(result?),
         }
     })
     .await?;
@@ -404,14 +408,14 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
 }
 
 /// Whether a connection under way has come about.
-fn connected(source: &Source) -> Result<(), Errno> {
+fn connected(source: &Source) -> io::Result<()> {
     sockopt::socket_error(source)??;
     match rustix::net::getpeername(source) {
         Ok(Some(_)) => Ok(()),
         // Resumed for no reason: it is still under way.
-        Ok(None) | Err(Errno::NOTCONN) => Err(Errno::AGAIN),
+        Ok(None) | Err(Errno::NOTCONN) => Err(Errno::AGAIN.into()),
         // The system says so of a peer that connected, and reset the connection at once.
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -424,16 +428,6 @@ pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usi
     .await
 }
 
-pub(crate) async fn read_exact(holder: &impl Holder, mut buf: &mut [u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        match read(holder, buf).await? {
-            0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended before the buffer was full")),
-            moved => buf = &mut buf[moved..],
-        }
-    }
-    Ok(())
-}
-
 pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
     perform(holder, Direction::Write, |source| {
         let moved = rustix::net::send(source, buf, sys::SEND)?;
@@ -443,14 +437,12 @@ pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize>
     .await
 }
 
-pub(crate) async fn write_all(holder: &impl Holder, mut buf: &[u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        match write(holder, buf).await? {
-            0 => return Err(io::Error::new(io::ErrorKind::WriteZero, "the system took no byte")),
-            moved => buf = &buf[moved..],
-        }
-    }
-    Ok(())
+pub(crate) async fn read_exact(holder: &impl Holder, buf: &mut [u8]) -> io::Result<()> {
+    descriptor::read_exact(buf, async |rest: &mut [u8]| read(holder, rest).await).await
+}
+
+pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()> {
+    descriptor::write_all(buf, async |rest: &[u8]| write(holder, rest).await).await
 }
 
 pub(super) fn prepare(addr: SocketAddr) -> io::Result<OwnedFd> {

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketType, sockopt};
 
-use super::source::{Source, perform};
 use super::sys;
+use crate::descriptor::source::{Source, perform};
 use crate::reactor::Direction;
 
 /// A UDP socket.
@@ -71,7 +71,7 @@ impl UdpSocket {
     /// Miou: `Miou_unix.sendto`.
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, buf: &[u8], addr: SocketAddr) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| rustix::net::sendto(source, buf, sys::SEND, &addr)).await
+        perform(&self.source, Direction::Write, |source| Ok(rustix::net::sendto(source, buf, sys::SEND, &addr)?)).await
     }
 
     /// Receives one datagram, and tells who sent it.
@@ -101,7 +101,7 @@ impl UdpSocket {
     /// # Cancellation
     /// Dropped early it has sent nothing.
     pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| rustix::net::send(source, buf, sys::SEND)).await
+        perform(&self.source, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
     }
 
     /// Receives one datagram of the peer of [`connect`](UdpSocket::connect).
@@ -113,7 +113,8 @@ impl UdpSocket {
     /// Dropped early it has received nothing.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         perform(&self.source, Direction::Read, |source| {
-            rustix::net::recv(source, &mut *buf, RecvFlags::empty()).map(|(received, _)| received)
+            let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
+            Ok(received)
         })
         .await
     }
@@ -180,7 +181,7 @@ impl AsRawFd for UdpSocket {
 
 impl From<UdpSocket> for OwnedFd {
     fn from(socket: UdpSocket) -> OwnedFd {
-        socket.source.into_fd()
+        socket.source.into_io()
     }
 }
 
