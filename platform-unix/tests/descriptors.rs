@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use matou_unix::{Async, DomainId, Task, await_all, call, spawn, time, yield_now};
 use rustix::event::EventfdFlags;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use support::{Setup, join, pattern, pattern_from};
+use support::{Scratch, Setup, join, pattern, pattern_from};
 
 everywhere! {
     a_pipe_from_task_to_task
@@ -107,21 +106,13 @@ fn a_pipe_whose_reader_is_gone_is_an_error_and_no_signal(setup: &Setup) {
     });
 }
 
-/// A name that is nobody else's.
-fn name(what: &str) -> PathBuf {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    std::env::temp_dir().join(format!("matou-{what}-{}-{number}", std::process::id()))
-}
-
 fn a_fifo(setup: &Setup) {
     setup.run(1, async {
-        let path = name("fifo");
-        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-        let open = |flags| rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty());
+        let path = Scratch::new();
+        rustix::fs::mknodat(CWD, path.as_ref(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        let open = |flags| rustix::fs::open(path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty());
         let reader = Async::new(open(OFlags::RDONLY | OFlags::NONBLOCK)?)?;
         let writer = Async::new(open(OFlags::WRONLY)?)?;
-        std::fs::remove_file(&path)?;
         wait_in_vain(&reader).await;
         let child = call(move || async move { writer.write_all(&pattern(100_000)).await })?;
         assert!(read_to_end(&reader).await? == pattern(100_000));

@@ -49,6 +49,8 @@ use crate::reactor::{self, Direction, DomainReactor, Shared, Token, Unarmed};
 pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// `None` only once it was handed out, by value.
     io: Option<T>,
+    /// Whether a read may stop at a border within what has come: then a short one does not say that there was no more.
+    bordered: bool,
     place: RefCell<Option<Place>>,
 }
 
@@ -68,7 +70,14 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        Source { io: Some(io), place: RefCell::new(None) }
+        Source { io: Some(io), bordered: false, place: RefCell::new(None) }
+    }
+
+    /// The same, for a stream that has borders within.
+    pub(crate) fn with_borders(io: T) -> Source<T> {
+        let mut source = Source::new(io);
+        source.bordered = true;
+        source
     }
 
     /// What has the descriptor.
@@ -143,7 +152,8 @@ impl<T: AsFd> Source<T> {
     /// A call on a stream moved `moved` bytes of `possible`: if fewer, the next one would find nothing. None at all says nothing:
     /// that is an end of stream.
     pub(crate) fn moved(&self, direction: Direction, moved: usize, possible: usize) {
-        if 0 < moved && moved < possible {
+        let bordered = self.bordered && direction == Direction::Read;
+        if 0 < moved && moved < possible && !bordered {
             self.here(|reactor, token| reactor.fell_short(token, direction));
         }
     }
