@@ -1,4 +1,4 @@
-//! `Async`: pipes, terminals, devices, and what the system does not let a program wait for.
+//! `Async`: pipes, devices, and what the system does not let a program wait for.
 
 #[macro_use]
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +22,6 @@ everywhere! {
     a_pipe_ends_with_its_writer
     a_pipe_whose_reader_is_gone_is_an_error_and_no_signal
     a_fifo
-    a_pseudo_terminal
     an_eventfd_that_is_full_is_waited_for
     a_pidfd_is_readable_when_its_process_has_ended
     a_device_that_is_always_ready
@@ -117,54 +116,6 @@ fn a_fifo(setup: &Setup) {
         let child = call(move || async move { writer.write_all(&pattern(100_000)).await })?;
         assert!(read_to_end(&reader).await? == pattern(100_000));
         child.await?;
-        io::Result::Ok(())
-    });
-}
-
-fn terminal() -> io::Result<(Async<OwnedFd>, Async<OwnedFd>)> {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let slave = rustix::fs::open(ptsname(&master, Vec::new())?, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok((Async::new(master)?, Async::new(slave)?))
-}
-
-fn a_pseudo_terminal(setup: &Setup) {
-    setup.run(0, async {
-        let (master, slave) = terminal()?;
-        wait_in_vain(&slave).await;
-        // Three lines at once: a read gives one, which is less than the buffer holds, and the next one is there nevertheless.
-        let mut lines = Vec::new();
-        let (typed, read) = join(master.write_all(b"one\ntwo\nthree\n"), async {
-            while lines.len() < 14 {
-                let mut buf = [0; 100];
-                let n = slave.read(&mut buf).await?;
-                lines.extend_from_slice(&buf[..n]);
-            }
-            io::Result::Ok(())
-        })
-        .await;
-        typed?;
-        read?;
-        assert_eq!(lines, b"one\ntwo\nthree\n");
-        slave.write_all(b"meow").await?;
-        let mut screen = Vec::new();
-        while !screen.ends_with(b"meow") {
-            let mut buf = [0; 100];
-            let n = master.read(&mut buf).await?;
-            screen.extend_from_slice(&buf[..n]);
-        }
-        assert_eq!(screen, b"one\r\ntwo\r\nthree\r\nmeow", "the echo, and what was written");
-        // The other side goes while this one waits.
-        let (read, ()) = join(master.read(&mut [0; 8]), async {
-            yield_now().await;
-            drop(slave);
-        })
-        .await;
-        if cfg!(target_os = "linux") {
-            assert_eq!(read.unwrap_err().raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
-        }
         io::Result::Ok(())
     });
 }
