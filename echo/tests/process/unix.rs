@@ -1,15 +1,17 @@
 //! The servers on Unix sockets: all that they do over TCP, and what becomes of the socket file.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use std::{env, fs, process, thread};
 
 use rustix::process::Signal;
 
+use crate::limits::with_few_descriptors;
 use crate::server::{PATIENCE, Server, Setup, connect, echo, until};
 use crate::usage::refuses;
 
@@ -17,6 +19,7 @@ in_every_mode!(serves);
 in_every_mode!(beside_tcp: concurrent multi);
 in_every_mode!(peers_that_go);
 in_every_mode!(limits: concurrent owned parallel multi);
+in_every_mode!(out_of_descriptors: concurrent multi);
 in_every_mode!(stops_with_connections_open);
 
 /// A path that no other test has, with nothing there in the end.
@@ -141,15 +144,44 @@ fn peers_that_go(setup: Setup) {
 
 fn limits(setup: Setup) {
     let place = Place::new();
-    let server = start(setup, &place, &["--max-connections", "1", "--idle-timeout", "300ms"]);
+    let server = start(setup, &place, &["--max-connections", "1", "--idle-timeout", "1s", "--stats", "20ms"]);
     let mut first = place.connect();
     round_trip(&first, b"meow");
+    server.line_with("open 1, accepted 1");
     let second = place.connect(); // It waits in the queue, until the first has been silent for too long.
     round_trip(&second, b"meow");
     assert_eq!(first.read(&mut [0; 1]).expect("an end in order"), 0);
     drop(second);
     let totals = server.stop().totals();
     assert_eq!((totals.accepted, totals.failures, totals.of("idle")), (2, 1, 1), "{totals:?}");
+}
+
+/// Out of descriptors the server turns connections away, serves those it has, and takes new ones when there are descriptors again.
+fn out_of_descriptors(setup: Setup) {
+    let place = Place::new();
+    let server = Server::attempt(&mut with_few_descriptors(setup, 48, &place.argument()));
+    let before = server.descriptors();
+    let (mut inside, mut waiting, mut away) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..100 {
+        let mut stream = place.connect();
+        stream.set_read_timeout(Some(Duration::from_millis(30))).expect("a timeout can be set");
+        match stream.write_all(b"x").and_then(|()| stream.read(&mut [0; 1])) {
+            Ok(1) => inside.push(stream),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => waiting.push(stream),
+            _ => away += 1,
+        }
+    }
+    assert!(inside.len() >= 20 && away > 0, "{} inside, {} waiting, {away} away", inside.len(), waiting.len());
+    for stream in &inside {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        round_trip(stream, b"still here");
+    }
+    drop((inside, waiting));
+    server.await_descriptors(before);
+    round_trip(&place.connect(), b"again");
+    server.await_descriptors(before);
+    let totals = server.stop().totals();
+    assert!(totals.of("shed") >= 1, "{totals:?}");
 }
 
 fn stops_with_connections_open(setup: Setup) {
