@@ -36,6 +36,7 @@
 //! | module | what | Miou |
 //! | --- | --- | --- |
 //! | the root | [`run`] and [`Builder`]: domains as threads, settings | `Miou_unix.run` |
+//! | [`Async`] | pipes, terminals, devices: any descriptor that can be waited for | `Miou_unix.of_file_descr` |
 //! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
@@ -44,19 +45,20 @@
 //!
 //! # How it waits
 //!
-//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A socket registers with it
+//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A descriptor registers with it
 //! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
 //!
 //! # Panics and processes
 //!
 //! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
-//! to. Writing to a peer that is gone is an error, never `SIGPIPE`.
+//! to. Writing to the peer of a socket that is gone is an error, never `SIGPIPE`; for pipes see [`Async::write`].
 
 // What epoll alone needs.
 #![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
 
 mod builder;
+mod descriptor;
 mod interrupt;
 pub mod net;
 pub mod owned;
@@ -69,6 +71,7 @@ pub mod time;
 pub use matou_core::*;
 
 pub use self::builder::{Builder, run};
+pub use self::descriptor::Async;
 pub use self::reactor::Reactor;
 
 /// The README's examples, so that they cannot rot.

@@ -6,10 +6,10 @@ mod support;
 use std::io;
 use std::time::{Duration, Instant};
 
-use matou_unix::net::{TcpStream, UdpSocket};
+use matou_unix::net::{TcpStream, UdpSocket, UnixStream};
 use matou_unix::signal::{self, Kind};
 use matou_unix::{Orphans, Task, call, owned, spawn, time};
-use support::{EVERYWHERE, Setup, Watchdog, any, echo, listen, pair};
+use support::{EVERYWHERE, Setup, Watchdog, any, echo, full_queue, listen, pair};
 
 fn count(of: &str) -> usize {
     std::fs::read_dir(of).unwrap().count()
@@ -52,6 +52,16 @@ fn everything(setup: &Setup) {
         waits.cancel().await;
         let datagrams = UdpSocket::bind(any())?;
         spawn(async move { datagrams.recv(&mut [0; 1]).await }).cancel().await;
+
+        // Connections under way: to queues that are full, and given up.
+        let full = full_queue()?;
+        let (addr, path) = (full.tcp.local_addr()?, full.path.as_ref().to_owned());
+        assert!(time::timeout(Duration::from_millis(1), TcpStream::connect(addr)).await.is_err());
+        assert!(TcpStream::connect_timeout(addr, Duration::from_millis(1)).await.is_err());
+        assert!(time::timeout(Duration::from_millis(3), UnixStream::connect(&path)).await.is_err());
+        let connects = call(move || async move { TcpStream::connect(addr).await.map(drop) })?;
+        time::sleep(Duration::from_micros(200)).await;
+        connects.cancel().await;
 
         let mut signals = signal::signal(Kind::USER_1)?;
         signal::on(Kind::USER_2, || ())?;

@@ -63,7 +63,12 @@ impl Poll {
         self.watch(fd, token, direction)
     }
 
-    /// Watches a socket that joined for `direction` too.
+    /// Whether the file that `token` was given for is the one that has this number now: if not, the next `poll` says so.
+    pub(super) fn still_watches(&mut self, _fd: BorrowedFd<'_>, _token: Token) -> bool {
+        true
+    }
+
+    /// Watches a descriptor that joined for `direction` too.
     pub(super) fn watch(&mut self, fd: BorrowedFd<'_>, token: Token, direction: Direction) -> io::Result<()> {
         let place = self.places[token.index()];
         if place == UNLISTED {
@@ -79,7 +84,7 @@ impl Poll {
         Ok(())
     }
 
-    /// The waiters of an entry have changed: the list is made to follow.
+    /// The waiters of an entry have changed, or it was closed: the list is made to follow.
     pub(super) fn settle(&mut self, index: usize, table: &Table) {
         let Some(&place) = self.places.get(index).filter(|&&place| place != UNLISTED) else { return };
         let (place, wanted) = (place as usize, table.wanted(index));
@@ -97,21 +102,6 @@ impl Poll {
         self.holders.swap_remove(place);
         if let Some((moved, _)) = self.holders.get(place) {
             self.places[moved.index()] = place as u32;
-        }
-    }
-
-    /// Stops watching a socket, which the table has closed.
-    pub(super) fn leave(&mut self, _fd: BorrowedFd<'_>, token: Token) {
-        self.forget(token);
-    }
-
-    /// Stops watching a socket that has left on another thread.
-    pub(super) fn forget(&mut self, token: Token) {
-        match self.places.get(token.index()) {
-            Some(&place) if place != UNLISTED && self.holders[place as usize].0 == token => {
-                self.unlist(token.index(), place as usize);
-            }
-            _ => {}
         }
     }
 
@@ -154,10 +144,12 @@ fn listed(fd: RawFd, interest: Interest) -> PollFd<'static> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, interest.read);
     flags.set(PollFlags::OUT, interest.write);
-    // SAFETY: the borrow is good while the descriptor is open, and by *Open while listed* it is: a socket leaves its reactor
-    // before it is closed or handed out (`Source`), and the reactor keeps the bell. One that leaves from another thread may be
-    // closed between our look at the departures and the end of the sleep; `poll` only asks for readiness, so for a number that is
-    // closed, or somebody else's by then, it reports `NVAL` or a readiness that resumes points that are stale, which does nothing.
+    // SAFETY: the borrow is good while the descriptor is open, and by *Open while listed* it is: a source leaves its reactor
+    // before its descriptor is closed or handed out (`Source`), and the reactor keeps the bell. There are exceptions: one that leaves
+    // from another thread may be closed between our look at the departures and the end of the sleep; one on a borrowed descriptor may
+    // be forgotten, and one whose `AsFd` is a user's may name another descriptor each time. `poll` only asks for readiness, so for
+    // a number that is closed, or somebody else's by then, it reports `NVAL` or a readiness that resumes points that are stale or
+    // look again; either takes the number off the list.
     PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(fd) }, flags)
 }
 

@@ -5,13 +5,16 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use matou_unix::net::{TcpListener, TcpStream};
+use matou_unix::net::{TcpListener, TcpStream, UnixListener};
 use matou_unix::{Builder, Outcome, Reactor, RunError};
 
 /// Makes of each function `fn name(setup: &Setup)` one test per way of waiting.
@@ -100,6 +103,30 @@ impl Drop for Watchdog {
     }
 }
 
+/// A path that is nobody else's, and free again at the end.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Scratch(std::env::temp_dir().join(format!("matou-{}-{number}", std::process::id())))
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _may_not_be_there = std::fs::remove_file(&self.0);
+    }
+}
+
 pub fn any() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
@@ -108,6 +135,36 @@ pub fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(any())?;
     let addr = listener.local_addr()?;
     Ok((listener, addr))
+}
+
+/// Listeners whose queues are full: who connects to them waits.
+pub struct FullQueues {
+    pub tcp: TcpListener,
+    pub unix: UnixListener,
+    pub path: Scratch,
+    _queued: Vec<OwnedFd>,
+}
+
+pub fn full_queue() -> io::Result<FullQueues> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = |family| socket_with(family, SocketType::STREAM, flags, None);
+    let (tcp, unix) = (socket(AddressFamily::INET)?, socket(AddressFamily::UNIX)?);
+    let path = Scratch::new();
+    let unix_address = SocketAddrUnix::new(path.as_ref())?;
+    bind(&tcp, &any())?;
+    bind(&unix, &unix_address)?;
+    listen(&tcp, 0)?;
+    listen(&unix, 0)?;
+    let tcp = TcpListener::try_from(tcp)?;
+    let mut queued = Vec::new();
+    for _ in 0..3 {
+        // One or two come about at once, and the rest never.
+        let (to_tcp, to_unix) = (socket(AddressFamily::INET)?, socket(AddressFamily::UNIX)?);
+        let (_connected, _full) = (connect(&to_tcp, &tcp.local_addr()?), connect(&to_unix, &unix_address));
+        queued.extend([to_tcp, to_unix]);
+    }
+    Ok(FullQueues { tcp, unix: UnixListener::try_from(unix)?, path, _queued: queued })
 }
 
 /// Two connected streams.
