@@ -33,7 +33,7 @@
 //!
 //! | floor | what | files |
 //! | --- | --- | --- |
-//! | 4 | what users call | `promise`, `spawn`, `await_many`, `orphans`, `scope`, `ownership`, `suspension`, `time`, `sync`, `run` |
+//! | 4 | what users call | `promise`, `spawn`, `await_many`, `orphans`, `scope`, `ownership`, `suspension`, `time`, `sync`, `protect`, `hook`, `run` |
 //! | 3 | a domain: the tree of tasks, the loop, points | `domain/` |
 //! | 2 | a task: state word, cell, waker, pool | `task/` |
 //! | 1 | containers that own no memory | `container/` |
@@ -63,10 +63,12 @@ mod await_many;
 pub mod domain;
 pub mod effect;
 mod error;
+pub mod hook;
 mod id;
 mod outcome;
 pub mod platform;
 mod promise;
+mod protect;
 mod random;
 mod run;
 pub mod suspension;
@@ -81,6 +83,7 @@ pub use crate::error::{EventsError, Full, RunError};
 pub use crate::id::{DomainId, PointId, TaskId};
 pub use crate::outcome::{Exit, Outcome, Panic, PanicMessage, Plain, Returns};
 pub use crate::promise::{Cancellation, Promise, PromiseOf, State};
+pub use crate::protect::protect;
 pub use crate::run::{Config, current_task, run};
 pub use crate::task::pool::TaskPool;
 pub use crate::violation::{Report, ReportPlace, Violation, ViolationKind};

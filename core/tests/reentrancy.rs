@@ -35,7 +35,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use matou_core::suspension::Point;
-use matou_core::sync::{Computation, ComputationWait};
+use matou_core::sync::Computation;
 use matou_core::time::{Sleep, sleep, timeout};
 use matou_core::{
     Config, Exit, LocalResource, Orphans, OwnershipError, Plain, Promise, ReportPlace, Resource, RunError, SpawnRefusal, Task, await_all,
@@ -513,7 +513,7 @@ fn a_combinator_that_polls_only_what_was_woken_learns_that_the_last_child_was_ta
 
 // ---- Computations
 
-fn wait_under<'a>(computation: &'a Computation<u32>, waker: &Waker) -> Pin<Box<ComputationWait<'a, u32>>> {
+fn wait_under<'a>(computation: &'a Computation<u32>, waker: &Waker) -> Pin<Box<dyn Future<Output = &'a u32> + Send + 'a>> {
     let mut wait = Box::pin(computation.wait());
     assert!(wait.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
     wait

@@ -16,12 +16,12 @@ use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::Mutex;
 
 use matou_core::effect::*;
+use matou_core::hook::Hook;
 use matou_core::platform::*;
 use matou_core::suspension::*;
-use matou_core::sync::*;
+use matou_core::sync::{Mutex, *};
 use matou_core::time::*;
 use matou_core::*;
 use support::family::*;
@@ -38,9 +38,9 @@ struct Misfit {
     /// Opened by the main task: all domains have their threads, and tasks run there.
     under_way: Gate,
     /// What the wrong call panicked with.
-    said: Mutex<Vec<String>>,
+    said: std::sync::Mutex<Vec<String>>,
     /// The domains that asked for their event source.
-    sources: Mutex<Vec<usize>>,
+    sources: std::sync::Mutex<Vec<usize>>,
 }
 
 /// What it does wrong.
@@ -85,7 +85,7 @@ impl Wrong {
 impl Misfit {
     fn new(wrong: Wrong) -> Misfit {
         let threads = Threads::new(wrong.workers());
-        Misfit { threads, wrong, under_way: Gate::new(), said: Mutex::default(), sources: Mutex::default() }
+        Misfit { threads, wrong, under_way: Gate::new(), said: std::sync::Mutex::default(), sources: std::sync::Mutex::default() }
     }
 
     /// Makes the wrong call, which panics.
@@ -377,8 +377,35 @@ fixed! {
     Computation<u8>: Send Sync Unpin;
     Computation<Cell<u8>>: Send - Unpin;
     Computation<Stays>: - - Unpin;
-    ComputationWait<'static, u8>: Send Sync -;
-    ComputationWait<'static, Cell<u8>>: - - -;
+    Mutex<u8>: Send Sync Unpin;
+    Mutex<Cell<u8>>: Send Sync Unpin;
+    Mutex<Stays>: - - Unpin;
+    MutexGuard<'static, u8>: Send Sync Unpin;
+    MutexGuard<'static, Cell<u8>>: Send - Unpin;
+    MutexGuard<'static, Stays>: - - Unpin;
+    Condition: Send Sync Unpin;
+    Lazy<u8, u8>: Send Sync Unpin;
+    Lazy<Cell<u8>, u8>: Send - Unpin;
+    Lazy<u8, Stays>: - - Unpin;
+    LazyError: Send Sync Unpin;
+    Semaphore: Send Sync Unpin;
+    Permit<'static>: Send Sync Unpin;
+    Closed: Send Sync Unpin;
+    TryAcquireError: Send Sync Unpin;
+    Notify: Send Sync Unpin;
+    Channel<Cell<u8>, 1>: Send Sync Unpin;
+    Channel<Stays, 1>: - - Unpin;
+    Sender<Cell<u8>>: Send Sync Unpin;
+    Sender<Stays>: - - Unpin;
+    Receiver<Cell<u8>>: Send Sync Unpin;
+    Receiver<Stays>: - - Unpin;
+    Reserved<'static, Cell<u8>>: Send Sync Unpin;
+    Reserved<'static, Stays>: - - Unpin;
+    SendError<u8>: Send Sync Unpin;
+    TrySendError<u8>: Send Sync Unpin;
+    TryReceiveError: Send Sync Unpin;
+    // What a domain calls is its own.
+    Hook: - - Unpin;
     // What a run is told and tells: it is plain.
     Config: Send Sync Unpin;
     DomainId: Send Sync Unpin;

@@ -62,6 +62,7 @@ pub(crate) fn drive<E: Events>(
 
     identity::enter(domain, || {
         Loop { domain, source: events.as_ref(), broken: Cell::new(events.is_none()), root, begun: Cell::new(false), fail }.run();
+        domain.clear_hooks();
         // What is left belongs to those who leaked it. Unlinked, it is inert.
         // A waker's destructor may set a timer anew, or open a point: nothing is left when one look finds neither.
         while let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) {
@@ -143,6 +144,7 @@ impl<E: Events> Loop<'_, E> {
                 domain.cancel_root(root);
                 domain.attend();
             }
+            domain.call_hooks();
             if domain.has_runnable() {
                 if self.is_time_to_look() {
                     self.select(Wait::No);

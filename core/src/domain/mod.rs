@@ -11,6 +11,7 @@
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
 //! | `points` | suspension points |
+//! | `hooks` | what is called at each step |
 //!
 //! Foreign code (wakers, destructors, finalisers, closures) may call back into the runtime. It is therefore only run where no borrow of
 //! anything in the domain is held; a cell's content is moved out first.
@@ -21,6 +22,7 @@ pub(crate) mod drive;
 pub(crate) mod family;
 #[cfg(feature = "alloc")]
 pub(crate) mod group;
+pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod points;
 pub(crate) mod shared;
@@ -29,6 +31,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use core::task::Waker;
 
+use self::hooks::Hooks;
 use self::points::Points;
 use self::shared::Run;
 use crate::container::fifo::Fifo;
@@ -88,6 +91,7 @@ pub(crate) struct Domain {
     quanta: u32,
     pub(crate) timers: TimerQueue,
     pub(crate) points: Points,
+    pub(crate) hooks: Hooks,
     /// Whether the event source lets tasks suspend.
     pub(crate) suspends: bool,
     clock: Cell<Option<NonNull<dyn Fn() -> Option<Instant>>>>,
@@ -123,6 +127,7 @@ impl Domain {
             quanta: config.quanta,
             timers: TimerQueue::new(),
             points: Points::new(),
+            hooks: Hooks::new(),
             suspends,
             clock: Cell::new(None),
             last_now: Cell::new(Instant::from_nanos(0)),

@@ -7,14 +7,8 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::future::Future;
-use core::pin::Pin;
-use core::ptr::NonNull;
-use core::task::{Context, Poll};
 
-use super::waiters::{Waiter, Waiters};
-use crate::domain::Domain;
-use crate::effect;
+use super::waiters::{SIGNAL, Waiters};
 use crate::shim::{AtomicU8, Ordering, const_unless_loom};
 
 const EMPTY: u8 = 0;
@@ -58,7 +52,7 @@ impl<T> Computation<T> {
         ///
         /// Miou: `Miou.Computation.create`.
         pub fn new() -> Computation<T> {
-            Computation { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(None), waiters: Waiters::new() }
+            Computation { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(None), waiters: Waiters::new(0) }
         }
     }
 
@@ -75,9 +69,7 @@ impl<T> Computation<T> {
         // SAFETY: *Once*: we moved it from EMPTY.
         unsafe { *self.value.get() = Some(value) };
         self.state.store(DONE, Ordering::Release);
-        while let Some(waker) = self.waiters.pop() {
-            Domain::wake(waker);
-        }
+        self.waiters.close();
         Ok(())
     }
 
@@ -110,8 +102,13 @@ impl<T> Computation<T> {
     /// Dropped early it leaves nothing behind.
     ///
     /// Miou: `Miou.Computation.await`.
-    pub fn wait(&self) -> Wait<'_, T> {
-        Wait { computation: self, waiter: Waiter::new() }
+    pub async fn wait(&self) -> &T {
+        // A wait ends at once when the list is closed, which is done after the value was set.
+        self.waiters.wait(SIGNAL, |_, _| ()).await;
+        match self.peek() {
+            Some(value) => value,
+            None => unreachable!("nobody is granted anything before the list is closed"),
+        }
     }
 }
 
@@ -124,47 +121,5 @@ impl<T> Default for Computation<T> {
 impl<T: fmt::Debug> fmt::Debug for Computation<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Computation").field("value", &self.peek()).finish()
-    }
-}
-
-/// The future of [`Computation::wait`].
-#[must_use = "it waits only when awaited"]
-pub struct Wait<'a, T> {
-    computation: &'a Computation<T>,
-    waiter: Waiter,
-}
-
-impl<T> fmt::Debug for Wait<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").field("complete", &self.computation.is_complete()).finish_non_exhaustive()
-    }
-}
-
-impl<'a, T> Future for Wait<'a, T> {
-    type Output = &'a T;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<&'a T> {
-        effect::poll_effect(cx, |cx| {
-            let this = self.as_ref().get_ref();
-            let computation = this.computation;
-            if let Some(value) = computation.peek() {
-                return Poll::Ready(value);
-            }
-            // SAFETY: *Pinned*: the waiter is part of a pinned future, whose drop unlists it.
-            let old = unsafe { computation.waiters.wait(NonNull::from(&this.waiter), cx.waker().clone()) };
-            drop(old);
-            // Set between the look and the listing: who set it may have found nobody.
-            match computation.peek() {
-                Some(value) => Poll::Ready(value),
-                None => Poll::Pending,
-            }
-        })
-    }
-}
-
-impl<T> Drop for Wait<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: *Pinned*.
-        drop(unsafe { self.computation.waiters.remove(NonNull::from(&self.waiter)) });
     }
 }
