@@ -41,8 +41,10 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use super::Chain;
+use crate::domain::Domain;
 use crate::platform::Interrupt;
 use crate::shim::{self, AtomicPtr, AtomicU32, HandedCell, Ordering};
+use crate::violation::ReportPlace;
 
 /// The inbox and doorbell of one domain, for nodes chained by `C`.
 pub(crate) struct Mailbox<C: Chain> {
@@ -157,7 +159,9 @@ impl<C: Chain> Mailbox<C> {
         if let Some(interrupt) = self.interrupt.get() {
             // SAFETY: the caller counted itself in `ringers` before it moved the word from ASLEEP, and the domain lets go of its
             // interrupt only after `close`.
-            unsafe { interrupt.as_ref() }.interrupt();
+            let interrupt = unsafe { interrupt.as_ref() };
+            // Who sends is not at fault if it panics, and has to leave `ringers`: the domain's end waits for that.
+            Domain::contain(ReportPlace::Interrupt, || interrupt.interrupt());
         }
     }
 

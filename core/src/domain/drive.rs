@@ -227,9 +227,7 @@ impl<E: Events> Loop<'_, E> {
             }
             let asked = domain.as_task(None, || source.select(wait, &given_up[..told], &mut Signals::new(&domain.points)));
             if let Err(error) = asked {
-                self.broken.set(true);
-                (self.fail)(domain.id, error);
-                domain.run().abort();
+                self.source_failed(error);
             }
             if !more || self.broken.get() {
                 break;
@@ -243,13 +241,24 @@ impl<E: Events> Loop<'_, E> {
             }
         }
         if !domain.timers.is_empty() {
-            let now = domain.now();
-            while let Some(waker) = domain.timers.pop_expired(now) {
-                if let Some(waker) = waker {
-                    domain.foreign(ReportPlace::Waker, || waker.wake());
+            match catch(|| domain.now()) {
+                Ok(now) => {
+                    while let Some(waker) = domain.timers.pop_expired(now) {
+                        if let Some(waker) = waker {
+                            domain.foreign(ReportPlace::Waker, || waker.wake());
+                        }
+                    }
                 }
+                Err(panic) => self.source_failed(EventsError::Panicked(panic)),
             }
         }
+    }
+
+    /// The source is not asked again, and the run ends.
+    fn source_failed(&self, error: EventsError<E::Error>) {
+        self.broken.set(true);
+        (self.fail)(self.domain.id, error);
+        self.domain.run().abort();
     }
 }
 

@@ -269,10 +269,15 @@ impl Domain {
         }
     }
 
-    /// Wakes, from any place. A panic is reported where there is a domain to report it, and goes no further.
+    /// Wakes, from any place.
     pub(crate) fn wake(waker: Waker) {
-        if let Err(panic) = catch(|| waker.wake()) {
-            if identity::is_set() { Domain::report(ReportPlace::Waker, panic) } else { discard(panic) }
+        Domain::contain(ReportPlace::Waker, || waker.wake());
+    }
+
+    /// Runs foreign code, from any place. A panic is reported where there is a domain to report it, and goes no further.
+    pub(crate) fn contain(place: ReportPlace, f: impl FnOnce()) {
+        if let Err(panic) = catch(f) {
+            if identity::is_set() { Domain::report(place, panic) } else { discard(panic) }
         }
     }
 
