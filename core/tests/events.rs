@@ -397,6 +397,33 @@ fn r34_many_points_given_up_at_once_are_told_once_each_in_order() {
 }
 
 #[test]
+fn r34_a_full_buffer_of_points_given_up_is_told_before_the_next_poll() {
+    const FULL: usize = 32;
+    for count in [1, 11, 31, 32, 33, 100] {
+        // Long before a look falls due.
+        on_each_domain(1000, move |hand| async move {
+            let before = hand.log().looks;
+            let (mut looks, mut told, mut untold) = (0, 0, 0);
+            for _ in 0..5 {
+                let mut open = Vec::new();
+                for _ in 0..count {
+                    open.push(registered().await);
+                }
+                drop(open);
+                untold += count;
+                if untold >= FULL {
+                    // So many at a time.
+                    (looks, told, untold) = (looks + untold.div_ceil(FULL), told + untold, 0);
+                }
+                yield_now().await;
+                let log = hand.log();
+                assert_eq!((log.looks - before, log.cancelled.len()), (looks, told), "{count} at a time");
+            }
+        });
+    }
+}
+
+#[test]
 fn r34_they_are_told_before_the_domain_sleeps() {
     for at in [0, 1] {
         let platform = Threads::new(1);

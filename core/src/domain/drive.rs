@@ -13,6 +13,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
+use super::points::TOLD_AT_ONCE;
 use super::{Domain, identity};
 use crate::error::EventsError;
 use crate::id::{DomainId, PointId};
@@ -21,9 +22,6 @@ use crate::platform::{Events, Interrupt, Signals, Wait};
 use crate::task::{TaskRef, abort};
 use crate::time::Instant;
 use crate::violation::ReportPlace;
-
-/// How many given-up points are told to `select` at a time.
-const TOLD_AT_ONCE: usize = 32;
 
 /// Ends the process if something unwinds through the loop: the tasks would be left pointing at a domain that is gone.
 struct Unwinding;
@@ -166,10 +164,11 @@ impl<E: Events> Loop<'_, E> {
         ended && self.domain.is_empty()
     }
 
-    /// R35: at the first boundary after `quanta` effects or polls, where somebody waits for the event source.
+    /// R35: at the first boundary after `quanta` effects or polls, where somebody waits for the event source. R34: at once, where it is to be
+    /// told of many that do no more.
     fn is_time_to_look(&self) -> bool {
         let domain = self.domain;
-        if domain.since_select.get() < domain.quanta {
+        if domain.since_select.get() < domain.quanta && !domain.points.are_pressing() {
             return false;
         }
         let nobody_waits = !domain.points.any() && domain.timers.is_empty();
