@@ -10,6 +10,7 @@
 //! | running | in the middle of its first poll |
 //! | parked | waits at a gate, with a waker kept by the test |
 //! | suspended | waits in a suspension point |
+//! | locked | waits for a mutex that the main task holds |
 //! | ended | has ended, and its parent's domain knows |
 //!
 //! The main task directs: when the parent has acted and its domain has drawn the consequences, it lets the child go on, by whatever kept it. So
@@ -28,6 +29,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 
 use matou_core::suspension::Point;
+use matou_core::sync::Mutex as Lock;
 use matou_core::{
     Care, Config, DomainId, Exit, Orphans, PointId, Promise, Resource, RunError, State, Task, TaskId, ViolationKind, await_first,
     current_task, domain, run, spawn, yield_now,
@@ -45,10 +47,11 @@ enum Is {
     Running,
     Parked,
     Suspended,
+    Locked,
     Ended,
 }
 
-const STATES: [Is; 6] = [Is::Fresh, Is::Runnable, Is::Running, Is::Parked, Is::Suspended, Is::Ended];
+const STATES: [Is; 7] = [Is::Fresh, Is::Runnable, Is::Running, Is::Parked, Is::Suspended, Is::Locked, Is::Ended];
 
 /// What the parent does, or what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -212,7 +215,7 @@ impl Product {
         let polls = match self.is {
             Is::Fresh => usize::from(self.lets_it_end()),
             Is::Running | Is::Ended => 1,
-            Is::Runnable | Is::Parked | Is::Suspended => 1 + usize::from(self.lets_it_end()),
+            Is::Runnable | Is::Parked | Is::Suspended | Is::Locked => 1 + usize::from(self.lets_it_end()),
         };
         let future = (What::Future, self.home(), Some(child));
         let finaliser = (What::Finaliser, self.home(), None);
@@ -244,6 +247,7 @@ struct Stage {
     /// What keeps the child: the gate, its own poll, the poll of another on its domain.
     gate: Flag,
     point: Arc<Mutex<Option<PointId>>>,
+    lock: Arc<Lock<()>>,
     /// The parent may go on: its forgotten child has ended, or it was cancelled.
     told: Flag,
     /// The parent, the child, and the line that made the child.
@@ -253,8 +257,8 @@ struct Stage {
 impl Stage {
     fn new(product: Product) -> Stage {
         let [arrived, acted, gate, told] = [(); 4].map(|()| Flag::new());
-        let (point, cast) = Default::default();
-        Stage { product, events: Trace::new(), polls: Counter::new(), arrived, acted, gate, point, told, cast }
+        let (point, lock, cast) = Default::default();
+        Stage { product, events: Trace::new(), polls: Counter::new(), arrived, acted, gate, point, lock, told, cast }
     }
 
     fn noted(&self, what: What) -> Noted {
@@ -277,6 +281,7 @@ impl Stage {
     /// The child.
     async fn play(self, future: Noted, gift: Resource<()>) -> Result<Noted, Noted> {
         let _future = future;
+        let _held;
         match self.product.is {
             Is::Fresh | Is::Ended => {}
             Is::Runnable => self.announced(yield_now()).await,
@@ -292,6 +297,7 @@ impl Stage {
                 });
                 self.announced(suspended).await.unwrap();
             }
+            Is::Locked => _held = self.announced(self.lock.lock()).await,
         }
         match self.product.child {
             Child::Succeeds => {
@@ -340,7 +346,7 @@ impl Stage {
         match is {
             Is::Fresh => {}
             Is::Runnable if self.product.reach == Reach::Same => yield_now().await,
-            Is::Runnable | Is::Running | Is::Parked | Is::Suspended => self.arrived.raised().await,
+            Is::Runnable | Is::Running | Is::Parked | Is::Suspended | Is::Locked => self.arrived.raised().await,
             Is::Ended => match &held {
                 Some(promise) => until(|| promise.is_ended()).await,
                 None => {
@@ -473,6 +479,7 @@ impl Stage {
         let _leaving = OnDrop(|| self.release(platform));
         let Product { at, act, .. } = self.product;
         let occupier = self.occupy().await;
+        let held = self.lock.try_lock();
         let stage = self.clone();
         let parent = if at == 0 { spawn(stage.parent()) } else { pinned(at, move || stage.parent()) };
         if act.breaks_a_rule() {
@@ -496,6 +503,7 @@ impl Stage {
             pinned(at, || async {}).await.unwrap()
         }
         self.release(platform);
+        drop(held);
         if act.forgets() {
             until(|| self.events.len() == self.history().1.len()).await;
             self.told.raise();
@@ -536,6 +544,7 @@ impl Stage {
             Err(other) => panic!("{other:?}"),
         }
         assert_eq!((self.polls.get(), self.events.take()), self.history());
+        assert!(self.lock.try_lock().is_some(), "whoever waited for it or held it has left it");
     }
 }
 
@@ -574,6 +583,11 @@ fn a_suspended_child_whatever_its_parent_does() {
 }
 
 #[test]
+fn a_child_that_waits_for_a_mutex_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Locked), SITES * (15 * 4 + 5 * 3));
+}
+
+#[test]
 fn a_child_that_has_ended_whatever_its_parent_does() {
     assert_eq!(run_all(Is::Ended), SITES * 20 * 3);
 }
@@ -584,7 +598,7 @@ fn what_was_left_out_cannot_be() {
     let [one_poll, no_end, no_result] = [ONE_POLL, NO_END, NO_RESULT].map(left_out);
     assert_eq!(one_poll, SITES / 2 * 20 * 4, "{ONE_POLL}");
     assert_eq!(no_end, SITES * 20, "{NO_END}");
-    assert_eq!(no_result, (SITES * 4 + SITES / 2) * 5, "{NO_RESULT}");
+    assert_eq!(no_result, (SITES * 5 + SITES / 2) * 5, "{NO_RESULT}");
     let ran = Product::all().filter(|product| product.impossible().is_none()).count();
     assert_eq!(ran + one_poll + no_end + no_result, SITES * STATES.len() * ACTS.len() * CHILDREN.len());
 }
