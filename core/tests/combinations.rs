@@ -26,7 +26,9 @@ mod support;
 
 use std::future::{pending, poll_fn};
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use matou_core::suspension::Point;
 use matou_core::sync::Mutex as Lock;
@@ -37,7 +39,6 @@ use matou_core::{
 use support::Threads;
 use support::family::*;
 use support::probe::{Counter, Flag, OnDrop, Trace, counted};
-use support::wakers::{Ring, poll_under};
 
 /// The state a child is in when its parent acts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,12 +160,25 @@ enum What {
 /// What came to its end, on which domain, and which task was the current one.
 type Event = (What, usize, Option<TaskId>);
 
+/// What came to its end so far.
+#[derive(Clone)]
+struct Ends {
+    events: Trace<Event>,
+    expected: usize,
+    /// As much as is expected.
+    all: Flag,
+}
+
 /// Notes when it is dropped.
-struct Noted(What, Trace<Event>);
+struct Noted(What, Ends);
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        self.1.note((self.0, domain::current().unwrap().index(), current_task()));
+        let Noted(what, ends) = self;
+        ends.events.note((*what, domain::current().unwrap().index(), current_task()));
+        if ends.events.len() == ends.expected {
+            ends.all.raise();
+        }
     }
 }
 
@@ -208,25 +222,34 @@ impl Product {
         self.act.awaits() || self.act.forgets()
     }
 
-    /// How often the child is polled, and what came to its end, in this order.
+    /// Whether the child's future ends. A poll that has begun is ended, whatever becomes of its task.
+    fn ends_by_itself(self) -> bool {
+        self.lets_it_end() || self.is == Is::Ended || (self.is == Is::Running && self.child != Child::Endless)
+    }
+
+    /// What comes to its end, in this order.
+    fn ends(self) -> &'static [What] {
+        match self.child {
+            Child::Succeeds if self.ends_by_itself() => &[What::Finaliser, What::Future, What::Value],
+            Child::Fails if self.ends_by_itself() => &[What::Future, What::Finaliser, What::Value],
+            _ => &[What::Future, What::Finaliser],
+        }
+    }
+
+    /// How often the child is polled, and what comes to its end, where and as whom.
     fn history(self, parent: TaskId, child: TaskId) -> (usize, Vec<Event>) {
-        // A poll that has begun is ended, whatever becomes of its task.
-        let by_itself = self.lets_it_end() || self.is == Is::Ended || (self.is == Is::Running && self.child != Child::Endless);
         let polls = match self.is {
             Is::Fresh => usize::from(self.lets_it_end()),
             Is::Running | Is::Ended => 1,
             Is::Runnable | Is::Parked | Is::Suspended | Is::Locked => 1 + usize::from(self.lets_it_end()),
         };
-        let future = (What::Future, self.home(), Some(child));
-        let finaliser = (What::Finaliser, self.home(), None);
-        // Dropped by the parent if it took it, else by its domain.
-        let value = (What::Value, self.at, self.act.awaits().then_some(parent));
-        let events = match self.child {
-            Child::Succeeds if by_itself => vec![finaliser, future, value],
-            Child::Fails if by_itself => vec![future, finaliser, value],
-            _ => vec![future, finaliser],
+        let event = |what| match what {
+            What::Future => (what, self.home(), Some(child)),
+            What::Finaliser => (what, self.home(), None),
+            // Dropped by the parent if it took it, else by its domain.
+            What::Value => (what, self.at, self.act.awaits().then_some(parent)),
         };
-        (polls, events)
+        (polls, self.ends().iter().copied().map(event).collect())
     }
 }
 
@@ -234,11 +257,20 @@ const ONE_POLL: &str = "a domain polls one task at a time: its parent cannot act
 const NO_END: &str = "what never ends has not ended";
 const NO_RESULT: &str = "the parent would wait for ever for a child that never ends";
 
+/// Ready when the child has ended, which is then still to be awaited.
+fn poll_ended(promise: &mut Promise<Noted, Noted>, cx: &mut Context<'_>) -> Poll<()> {
+    if promise.is_ended() {
+        return Poll::Ready(());
+    }
+    assert!(Pin::new(promise).poll(cx).is_pending());
+    Poll::Pending
+}
+
 /// What parent, child and director share.
 #[derive(Clone)]
 struct Stage {
     product: Product,
-    events: Trace<Event>,
+    ends: Ends,
     polls: Counter,
     /// The child is in its state, as far as it can tell.
     arrived: Flag,
@@ -258,11 +290,12 @@ impl Stage {
     fn new(product: Product) -> Stage {
         let [arrived, acted, gate, told] = [(); 4].map(|()| Flag::new());
         let (point, lock, cast) = Default::default();
-        Stage { product, events: Trace::new(), polls: Counter::new(), arrived, acted, gate, point, lock, told, cast }
+        let ends = Ends { events: Trace::new(), expected: product.ends().len(), all: Flag::new() };
+        Stage { product, ends, polls: Counter::new(), arrived, acted, gate, point, lock, told, cast }
     }
 
     fn noted(&self, what: What) -> Noted {
-        Noted(what, self.events.clone())
+        Noted(what, self.ends.clone())
     }
 
     /// Polls the future, and says so when it is pending.
@@ -342,18 +375,24 @@ impl Stage {
         // Where it acts by its end, that is told when its future is gone.
         let _leaving = OnDrop(move || acted.raise());
         let orphans = Orphans::new();
-        let held = self.start(&orphans);
+        let mut held = self.start(&orphans);
         match is {
             Is::Fresh => {}
             Is::Runnable if self.product.reach == Reach::Same => yield_now().await,
             Is::Runnable | Is::Running | Is::Parked | Is::Suspended | Is::Locked => self.arrived.raised().await,
-            Is::Ended => match &held {
-                Some(promise) => until(|| promise.is_ended()).await,
+            Is::Ended => match &mut held {
+                Some(promise) => poll_fn(|cx| poll_ended(promise, cx)).await,
                 None => {
-                    let (ring, waker) = Ring::new();
                     let mut next = Box::pin(orphans.next());
-                    assert!(poll_under(&mut next, &waker).is_pending());
-                    until(|| ring.wakes() > 0).await;
+                    let mut woken = false;
+                    poll_fn(|cx| {
+                        if std::mem::replace(&mut woken, true) {
+                            return Poll::Ready(());
+                        }
+                        assert!(next.as_mut().poll(cx).is_pending());
+                        Poll::Pending
+                    })
+                    .await;
                 }
             },
         }
@@ -376,13 +415,16 @@ impl Stage {
             }
             Act::AwaitCared => {
                 self.acted.raise();
-                let promise = loop {
-                    match orphans.care() {
-                        Care::Ready(promise) => break promise,
-                        Care::Pending => yield_now().await,
-                        Care::Empty => unreachable!("nobody took it"),
+                let mut next = Box::pin(orphans.next());
+                let cared = poll_fn(|cx| match orphans.care() {
+                    Care::Ready(promise) => Poll::Ready(promise),
+                    Care::Pending => {
+                        assert!(next.as_mut().poll(cx).is_pending());
+                        Poll::Pending
                     }
-                };
+                    Care::Empty => unreachable!("nobody took it"),
+                });
+                let promise = cared.await;
                 self.check(promise.await);
             }
             Act::Cancel | Act::CancelTaken => {
@@ -390,7 +432,7 @@ impl Stage {
                 self.acted.raise();
                 cancelling.await;
                 // All of it has ended by now.
-                assert_eq!(self.events.len(), self.history().1.len());
+                assert!(self.ends.all.is_raised());
             }
             Act::CancelAndGoOn => drop(held.unwrap().cancel()),
             Act::DropFirst => drop(await_first(held.into_iter().collect())),
@@ -487,8 +529,11 @@ impl Stage {
             unreachable!("the run is being stopped");
         }
         let parent = if act.is_cancelled() {
-            // In the queue behind the parent, before its child.
-            until(|| self.acted.is_raised()).await;
+            if self.product.home() == 0 {
+                // In the queue behind the parent, before its child.
+                until(|| self.acted.is_raised()).await;
+            }
+            self.acted.raised().await;
             let cancelling = parent.cancel();
             self.told.raise();
             Err(cancelling)
@@ -505,7 +550,7 @@ impl Stage {
         self.release(platform);
         drop(held);
         if act.forgets() {
-            until(|| self.events.len() == self.history().1.len()).await;
+            self.ends.all.raised().await;
             self.told.raise();
         }
         if let Some(occupier) = occupier {
@@ -524,7 +569,7 @@ impl Stage {
             (_, parent) => parent.unwrap(),
         }
         // Its subtree has ended with it.
-        assert_eq!(self.events.len(), self.history().1.len());
+        assert!(self.ends.all.is_raised());
     }
 
     fn run(&self) {
@@ -543,7 +588,7 @@ impl Stage {
             }
             Err(other) => panic!("{other:?}"),
         }
-        assert_eq!((self.polls.get(), self.events.take()), self.history());
+        assert_eq!((self.polls.get(), self.ends.events.take()), self.history());
         assert!(self.lock.try_lock().is_some(), "whoever waited for it or held it has left it");
     }
 }
