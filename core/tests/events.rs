@@ -290,6 +290,45 @@ fn r33_open_points_have_different_ids() {
     });
 }
 
+#[test]
+fn r33_a_point_handed_to_another_task_of_its_domain_is_that_tasks() {
+    for cancelled in [false, true] {
+        let logs = on_each_domain(1, move |hand| async move {
+            // While it waits, the source is asked.
+            let (other, waiting) = registered().await;
+            let (resumed, waits) = (Counter::new(), Flag::new());
+            let point = Point::new().unwrap();
+            let id = point.id();
+            let keeper = spawn({
+                let (resumed, waits) = (resumed.clone(), waits.clone());
+                async move {
+                    let register = |_| {
+                        waits.raise();
+                        Ok::<_, ()>(())
+                    };
+                    point.suspend(register).await.unwrap();
+                    resumed.add();
+                }
+            });
+            waits.raised().await;
+            // The task that made it goes on, and is not woken by it.
+            if cancelled {
+                keeper.cancel().await;
+                hand.fire(id);
+                look(&hand).await;
+            } else {
+                hand.fire(id);
+                keeper.await.unwrap();
+            }
+            assert_eq!(resumed.get(), usize::from(!cancelled));
+            look(&hand).await;
+            hand.fire(other);
+            waiting.await.unwrap();
+        });
+        assert!(logs.iter().all(|log| log.cancelled.len() == usize::from(cancelled)), "{logs:?}");
+    }
+}
+
 // ---- R34: points given up
 
 /// How a registered point comes to be dropped.

@@ -230,7 +230,10 @@ fn r18_a_tree_of_calls_that_is_cut_short_ends_on_every_worker() {
                         Ok(())
                     }
                     CutShort::MainFails => Err("cut short"),
-                    CutShort::Violated => Ok(drop(root)),
+                    CutShort::Violated => {
+                        drop(root);
+                        Ok(())
+                    }
                 }
             });
             match ended {
