@@ -41,10 +41,8 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use super::Chain;
-use crate::domain::Domain;
 use crate::platform::Interrupt;
 use crate::shim::{self, AtomicPtr, AtomicU32, HandedCell, Ordering};
-use crate::violation::ReportPlace;
 
 /// The inbox and doorbell of one domain, for nodes chained by `C`.
 pub(crate) struct Mailbox<C: Chain> {
@@ -80,7 +78,8 @@ impl<C: Chain> Mailbox<C> {
     /// Says what rings this domain.
     ///
     /// # Safety
-    /// Called by the domain itself, before it first sleeps; `interrupt` is valid until `close` has returned.
+    /// Called by the domain itself, before it first sleeps; `interrupt` is valid until `close` has returned, and does not panic: who rings
+    /// would not leave `ringers`.
     pub(crate) unsafe fn install(&self, interrupt: NonNull<dyn Interrupt>) {
         // *Bell*: nobody reads it before the first ASLEEP.
         self.interrupt.set(Some(interrupt));
@@ -159,9 +158,7 @@ impl<C: Chain> Mailbox<C> {
         if let Some(interrupt) = self.interrupt.get() {
             // SAFETY: the caller counted itself in `ringers` before it moved the word from ASLEEP, and the domain lets go of its
             // interrupt only after `close`.
-            let interrupt = unsafe { interrupt.as_ref() };
-            // Who sends is not at fault if it panics, and has to leave `ringers`: the domain's end waits for that.
-            Domain::contain(ReportPlace::Interrupt, || interrupt.interrupt());
+            unsafe { interrupt.as_ref() }.interrupt();
         }
     }
 

@@ -14,7 +14,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
 use super::points::TOLD_AT_ONCE;
-use super::{Domain, identity};
+use super::{Bell, Domain, identity};
 use crate::error::EventsError;
 use crate::id::{DomainId, PointId};
 use crate::outcome::catch;
@@ -42,7 +42,7 @@ pub(crate) fn drive<E: Events>(
     fail: &dyn Fn(DomainId, EventsError<E::Error>),
 ) {
     let unwinding = Unwinding;
-    let (events, interrupter) = events.unzip();
+    let (events, interrupter) = events.map(|(events, interrupter)| (events, Bell(interrupter))).unzip();
     let events = events.map(|events| Source { events: UnsafeCell::new(events), selecting: Cell::new(false) });
     let clock = || events.as_ref().and_then(Source::now);
     let clock: super::Clock<'_> = &clock;

@@ -39,6 +39,7 @@ use crate::container::mailbox::Mailbox;
 use crate::container::timer_queue::TimerQueue;
 use crate::id::{DomainId, TaskId};
 use crate::outcome::{Panic, catch, discard};
+use crate::platform::Interrupt;
 use crate::random::Random;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
@@ -63,6 +64,15 @@ impl Epoch {
 
 /// Asks the event source for the time.
 pub(crate) type Clock<'a> = &'a dyn Fn() -> Option<Instant>;
+
+/// A domain's interrupt, as those call it who wake the domain: they are not at fault if it panics.
+pub(crate) struct Bell<I>(pub(crate) I);
+
+impl<I: Interrupt> Interrupt for Bell<I> {
+    fn interrupt(&self) {
+        Domain::contain(ReportPlace::Interrupt, || self.0.interrupt());
+    }
+}
 
 /// See the [module](self).
 pub(crate) struct Domain {
