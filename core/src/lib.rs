@@ -24,6 +24,8 @@
 //! - none: no allocator. Tasks come from a [`TaskPool`]; promises, suspension points, events and timers work.
 //! - `alloc`: `spawn`, `call`, `parallel`, `Orphans`, `Resource`, `scope` and `timeout` on the heap, and runs with worker domains.
 //! - `std` (implies `alloc`): a panic is its task's outcome, and the current domain is kept in a thread-local.
+//! - `critical-section`: the few locks are critical sections, so that interrupt handlers may use [`sync`].
+//! - `portable-atomic`: for processors that cannot compare and swap, as Cortex-M0.
 //!
 //! Without `std` the program links in one slot per thread of execution: see [`set_context`].
 //!

@@ -2,14 +2,23 @@
 //!
 //! Everything that two threads may touch at once goes through these names. In an ordinary build they are the atomics of
 //! `core`; with `--cfg loom` they are loom's, which explores every order in which threads can see each other's steps.
-//! Values that only one thread touches are plain `Cell`s and need no shim.
+//! Values that only one thread touches are plain `Cell`s and need no shim. With the feature `portable-atomic` they are that crate's, for
+//! processors that cannot compare and swap.
 
 #[cfg(loom)]
 pub(crate) use self::modelled::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, feature = "portable-atomic")))]
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::Ordering;
+#[cfg(all(not(loom), feature = "portable-atomic"))]
+pub(crate) use portable_atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+/// A counter that publishes nothing, and is therefore not modelled: it may be a static.
+#[cfg(not(feature = "portable-atomic"))]
+pub(crate) use core::sync::atomic::AtomicUsize as Counter;
+#[cfg(feature = "portable-atomic")]
+pub(crate) use portable_atomic::AtomicUsize as Counter;
 
 /// loom's atomics, with loads that count.
 ///
@@ -72,6 +81,15 @@ pub(crate) fn pause() {
     core::hint::spin_loop();
     #[cfg(loom)]
     loom::thread::yield_now();
+}
+
+/// What tells this modelled thread from the others; never 0.
+#[cfg(loom)]
+pub(crate) fn current_thread() -> usize {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    loom::thread::current().id().hash(&mut hasher);
+    hasher.finish() as usize | 1
 }
 
 /// A `const fn` in an ordinary build; loom's atomics cannot be made at compile time.

@@ -1,7 +1,7 @@
 //! Models of matou's lock-free parts, explored with [loom](https://docs.rs/loom).
 //!
 //! A model is a small program of two or three threads that runs the code that ships (`matou_core::model` lends out the mailbox and the
-//! state word) in every order in which the threads' steps can fall, and with every value that a relaxed load may give. loom also watches
+//! state word; `sync` is used as it is) in every order in which the threads' steps can fall, and with every value that a relaxed load may give. loom also watches
 //! what is handed from thread to thread: links of nodes, what a sender wrote before it pushed, memory that is freed at the end. It fails where
 //! two accesses are not ordered, so an ordering weakened by a word is found, whatever the machine.
 //!
@@ -10,6 +10,7 @@
 //! | `inbox` | pushes and takes: nothing lost, nothing doubled, each sender's order, what was written before is seen after |
 //! | `doorbell` | sleep against push and ring: no wake-up lost, one interrupt a sleep; `close` against those who ring |
 //! | `state` | a task's state word: wakes, cancellations and ends that meet; the node in one inbox at a time |
+//! | `sync` | locks, conditions, semaphores, notifications, triggers, computations, lazies, channels: hand-over, and who goes away meanwhile |
 //! | `world` | a domain and a task as the models see them: the steps of `domain::drive` and `domain::family` that others can notice |
 //! | `explore` | runs a model, and fails if it did not meet every outcome it claims to cover |
 //!
@@ -39,5 +40,7 @@ mod explore;
 mod inbox;
 #[cfg(all(test, loom))]
 mod state;
+#[cfg(all(test, loom))]
+mod sync;
 #[cfg(all(test, loom))]
 mod world;

@@ -27,6 +27,10 @@ mod slot {
     pub(super) fn set(domain: *mut Domain) {
         CURRENT.set(domain);
     }
+
+    pub(super) fn thread() -> usize {
+        CURRENT.with(|current| ptr::from_ref(current).addr())
+    }
 }
 
 #[cfg(not(feature = "std"))]
@@ -45,6 +49,10 @@ mod slot {
 
     pub(super) fn set(domain: *mut Domain) {
         _matou_context_set(domain.cast());
+    }
+
+    pub(super) fn thread() -> usize {
+        get().addr().max(1)
     }
 }
 
@@ -104,6 +112,14 @@ pub(super) fn get() -> Option<NonNull<Domain>> {
 /// Whether this thread runs a domain.
 pub(crate) fn is_set() -> bool {
     get().is_some()
+}
+
+/// What tells this thread from all others at the moment, and is never 0. Without `std` those that run no domain are one.
+pub(crate) fn current_thread() -> usize {
+    #[cfg(loom)]
+    return crate::shim::current_thread();
+    #[cfg(not(loom))]
+    slot::thread()
 }
 
 /// Makes `domain` this thread's while `f` runs. Nothing may unwind through it.

@@ -41,6 +41,7 @@ use crate::id::{DomainId, TaskId};
 use crate::outcome::{Panic, catch, discard};
 use crate::platform::Interrupt;
 use crate::random::Random;
+use crate::shim::Counter;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
 use crate::task::{Header, InboxChain, RunChain, TaskRef, home};
@@ -56,8 +57,7 @@ pub(crate) struct Epoch(usize);
 
 impl Epoch {
     fn next() -> Epoch {
-        // Not modelled: nothing is published by it.
-        static EPOCHS: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+        static EPOCHS: Counter = Counter::new(0);
         Epoch(EPOCHS.fetch_add(1, core::sync::atomic::Ordering::Relaxed))
     }
 }

@@ -81,7 +81,7 @@ impl<T, B: Buffer<T>> Shared<T, B> {
     /// Puts a value into a place that was granted.
     fn push(&self, value: T) -> Result<(), T> {
         self.queue.with(|queue| {
-            if queue.closed {
+            if queue.closed && !cfg!(matou_fault = "channel_takes_when_closed") {
                 return Err(value);
             }
             queue.buffer.push(value);

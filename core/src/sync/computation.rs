@@ -63,12 +63,19 @@ impl<T> Computation<T> {
     ///
     /// Miou: `Miou.Computation.try_return`.
     pub fn try_complete(&self, value: T) -> Result<(), T> {
-        if self.state.compare_exchange(EMPTY, WRITING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        let first = if cfg!(matou_fault = "computation_in_two_steps") {
+            let first = self.state.load(Ordering::Acquire) == EMPTY;
+            self.state.store(WRITING, Ordering::Release);
+            first
+        } else {
+            self.state.compare_exchange(EMPTY, WRITING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        };
+        if !first {
             return Err(value);
         }
         // SAFETY: *Once*: we moved it from EMPTY.
         unsafe { *self.value.get() = Some(value) };
-        self.state.store(DONE, Ordering::Release);
+        self.state.store(DONE, if cfg!(matou_fault = "computation_relaxed") { Ordering::Relaxed } else { Ordering::Release });
         self.waiters.close();
         Ok(())
     }

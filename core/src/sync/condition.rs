@@ -63,6 +63,9 @@ impl Condition {
         let mut guard = Some(guard);
         let mut woken = pin!(self.waiters.wait(SIGNAL, pass_on));
         let grant = poll_fn(|cx| {
+            if cfg!(matou_fault = "condition_unlocks_first") {
+                guard = None;
+            }
             let polled = woken.as_mut().poll(cx);
             if woken.waits() {
                 // Listed: a signal from now on is for this waiter, too.
@@ -71,7 +74,7 @@ impl Condition {
             polled
         })
         .await;
-        let signal = (grant == Grant::Granted).then(|| Signal { condition: self });
+        let signal = (grant == Grant::Granted && !cfg!(matou_fault = "signal_kept_by_who_goes")).then(|| Signal { condition: self });
         let guard = mutex.lock().await;
         core::mem::forget(signal);
         guard

@@ -8,6 +8,7 @@ use core::pin::pin;
 
 use super::computation::Computation;
 use super::waiters::{Grant, Waiters};
+use crate::domain::identity::current_thread;
 use crate::effect::poll_budget;
 use crate::outcome::{PanicMessage, catch, discard};
 use crate::shim::{AtomicUsize, Ordering, const_unless_loom};
@@ -71,7 +72,7 @@ impl<T, F> Lazy<T, F> {
             if let Some(value) = self.value.peek() {
                 return value.as_ref().map_err(|message| LazyError::Panicked(PanicMessage::clone(message)));
             }
-            if self.computing.load(Ordering::Relaxed) == here() {
+            if self.computing.load(Ordering::Relaxed) == current_thread() {
                 return Err(LazyError::Undefined);
             }
             if self.turn.wait(1, Waiters::release).await == Grant::Granted {
@@ -116,7 +117,9 @@ struct Turn<'a>(&'a Waiters);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.release(1);
+        if !cfg!(matou_fault = "lazy_turn_kept") {
+            self.0.release(1);
+        }
     }
 }
 
@@ -126,7 +129,7 @@ struct Within<'a>(&'a AtomicUsize);
 impl<'a> Within<'a> {
     fn new(computing: &'a AtomicUsize) -> Self {
         // Read on this thread only to be compared with what this thread wrote: no order is needed.
-        computing.store(here(), Ordering::Relaxed);
+        computing.store(current_thread(), Ordering::Relaxed);
         Within(computing)
     }
 }
@@ -135,21 +138,6 @@ impl Drop for Within<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Relaxed);
     }
-}
-
-/// What tells this thread of execution from all others at the moment; never 0.
-#[cfg(feature = "std")]
-fn here() -> usize {
-    std::thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| core::ptr::from_ref(here).addr())
-}
-
-/// What tells this thread of execution from all others at the moment; never 0.
-#[cfg(not(feature = "std"))]
-fn here() -> usize {
-    crate::domain::Domain::with(|domain| core::ptr::from_ref(domain).addr()).unwrap_or(1)
 }
 
 impl<T: fmt::Debug, F> fmt::Debug for Lazy<T, F> {

@@ -79,7 +79,8 @@ impl Trigger {
     ///
     /// Miou: `Miou.Trigger.signal`.
     pub fn signal(&self) -> bool {
-        let before = self.state.fetch_or(SIGNALLED, Ordering::AcqRel);
+        let published = if cfg!(matou_fault = "trigger_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        let before = self.state.fetch_or(SIGNALLED, published);
         if before & SIGNALLED != 0 {
             return false;
         }
@@ -130,6 +131,10 @@ impl Trigger {
         let published = CLAIMED | if waker.is_some() { WAITING } else { EMPTY };
         // SAFETY: *Slot*: we hold LOCKED.
         let old = unsafe { core::mem::replace(&mut *self.slot.get(), waker) };
+        if cfg!(matou_fault = "trigger_published_unseen") {
+            self.state.swap(published, Ordering::AcqRel);
+            return Some(old);
+        }
         match self.state.compare_exchange(CLAIMED | LOCKED, published, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Some(old),
             Err(_signalled) => {

@@ -215,7 +215,9 @@ impl Waiters {
         let waker = cx.waker().clone();
         let (polled, unused) = self.0.with(|listed| {
             // Granted between the look and this one: who granted it may have found nobody.
-            if let Some(grant) = listed.look(waiter, needs) {
+            if !cfg!(matou_fault = "waiter_looks_once")
+                && let Some(grant) = listed.look(waiter, needs)
+            {
                 return (Poll::Ready(grant), Some(waker));
             }
             if waiter.stage.replace(Stage::Listed) != Stage::Listed {
@@ -245,6 +247,7 @@ impl Waiters {
         match stage {
             // It may have been the one for whose needs the permits were too few.
             Stage::Listed => self.release(0),
+            Stage::Granted if cfg!(matou_fault = "grant_not_passed_on") => {}
             Stage::Granted => pass_on(),
             Stage::Idle | Stage::Swept => {}
         }
