@@ -16,8 +16,8 @@ use std::time::Duration;
 use matou_core::platform::{Events, Interrupt, Platform, Signals, Wait};
 use matou_core::time::{Instant, now, sleep};
 use matou_core::{
-    Config, DomainId, EventsError, Exit, PointId, Promise, Report, ReportPlace, RunError, Task, ViolationKind, call, domain, run, spawn,
-    yield_now,
+    Config, DomainId, EventsError, Exit, Orphans, PointId, Promise, Report, ReportPlace, RunError, Task, ViolationKind, call, domain, run,
+    spawn, yield_now,
 };
 use support::probe::{Census, Counter, Flag, PLACES, poll_once};
 use support::watched::ring;
@@ -270,9 +270,9 @@ fn r18_an_interrupt_that_panics_is_reported_and_changes_no_outcome() {
 }
 
 #[test]
-fn an_interrupt_that_drops_a_promise_in_the_midst_of_a_cancellation_harms_nobody() {
+fn an_interrupt_that_drops_promises_and_collectors_in_the_midst_of_a_cancellation_harms_nobody() {
     thread_local! {
-        static KEPT: RefCell<Option<Promise<()>>> = const { RefCell::new(None) };
+        static KEPT: RefCell<Option<(Promise<()>, Orphans<()>)>> = const { RefCell::new(None) };
     }
     for seed in 0..20 {
         let mut platform = Faulty::new();
@@ -300,10 +300,22 @@ fn an_interrupt_that_drops_a_promise_in_the_midst_of_a_cancellation_harms_nobody
                     }
                     children.push(child);
                 }
-                // The sleepers on the workers are told first; the bell drops the promise of the ended one behind the first of them.
+                let orphans = Orphans::new();
+                for sleeps in [true, false] {
+                    let guard = census.guard();
+                    let child = move || async move {
+                        let _guard = guard;
+                        if sleeps {
+                            pending::<()>().await;
+                        }
+                    };
+                    orphans.call(child).unwrap();
+                    spawn(yield_now()).await.unwrap();
+                }
+                // The first of the sleepers is told; the bell drops the promise of the ended one behind it, and the `Orphans` behind all.
                 (1..=WORKERS).for_each(|worker| platform.threads.hand(worker).wait_until(|log| log.sleeps > 0));
                 std::thread::sleep(Duration::from_millis(1));
-                KEPT.set(Some(children.remove(1)));
+                KEPT.set(Some((children.remove(1), orphans)));
                 std::mem::forget(children);
                 Err::<(), _>("they are all cancelled")
             };
@@ -312,7 +324,7 @@ fn an_interrupt_that_drops_a_promise_in_the_midst_of_a_cancellation_harms_nobody
         assert!(matches!(ended, Err(RunError::Failed("they are all cancelled"))), "{ended:?}");
         platform.assert_joined();
         drop(KEPT.take());
-        census.assert_all_gone(5);
+        census.assert_all_gone(7);
     }
 }
 
