@@ -101,7 +101,7 @@ pub use crate::ownership::{Gift, LocalResource, Resource};
 #[cfg(feature = "alloc")]
 pub use crate::scope::{Scope, scope};
 #[cfg(feature = "alloc")]
-pub use crate::spawn::{Anywhere, Here, Parallel, Results, Task, call, parallel, spawn};
+pub use crate::spawn::{Anywhere, Here, MayLeave, Parallel, Results, Task, call, parallel, spawn};
 
 /// The parts that the model checker looks into. Not for use.
 #[cfg(loom)]

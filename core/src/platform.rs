@@ -51,7 +51,8 @@ pub trait Events {
     /// A handle that other threads and interrupt handlers end this source's sleep with. Called once, before any `select`.
     fn interrupter(&self) -> Self::Interrupt;
 
-    /// The platform's clock. It never goes back.
+    /// The platform's clock. It never goes back. A panic in a task is that task's; one between polls ends the run as an error of
+    /// [`select`](Events::select) does.
     fn now(&self) -> Instant;
 
     /// Looks for events and resumes the points they belong to.
@@ -81,7 +82,8 @@ pub enum Wait {
 /// Miou: `Miou.interrupt`.
 pub trait Interrupt: Send + Sync + 'static {
     /// Makes the sleep under way, else the next one, end at once. It may be called from any thread and from an interrupt
-    /// handler, must not block, and many calls may cost one wake-up only.
+    /// handler, must not block, and many calls may cost one wake-up only. A panic is reported and goes no further; a domain that it has not
+    /// woken sleeps on.
     fn interrupt(&self);
 }
 

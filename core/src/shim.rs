@@ -72,9 +72,12 @@ pub(crate) use core::cell::Cell as HandedCell;
 #[cfg(loom)]
 pub(crate) use loom::cell::Cell as HandedCell;
 
-/// Waits a moment for another thread, which is known to be about to do its step.
+/// Waits a moment for another thread, which is known to be about to do its step. Where there is a system it gives that thread its core: whom
+/// one wakes often takes the core over at once, and would spin there while the other cannot go on.
 pub(crate) fn pause() {
-    #[cfg(not(loom))]
+    #[cfg(all(feature = "std", not(loom)))]
+    std::thread::yield_now();
+    #[cfg(all(not(feature = "std"), not(loom)))]
     core::hint::spin_loop();
     #[cfg(loom)]
     loom::thread::yield_now();

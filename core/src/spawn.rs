@@ -192,6 +192,16 @@ pub enum Anywhere {}
 #[derive(Debug)]
 pub enum Here {}
 
+/// A [`Task`] that may go to another domain: one without a gift that stays [`Here`].
+#[diagnostic::on_unimplemented(
+    message = "a task that is given a `LocalResource` cannot be called on another domain",
+    label = "its gift may not leave its domain",
+    note = "start it with `spawn`, or give it a `Resource`, whose value and finaliser are `Send`"
+)]
+pub trait MayLeave {}
+
+impl MayLeave for Anywhere {}
+
 /// How to start a task with more to say: its name, its domain, the resources it is given, the `Orphans` it belongs to.
 ///
 /// It keeps handles, not borrows. A start that fails gives the future or closure back and moves nothing.
@@ -318,7 +328,7 @@ impl<Reach> Task<Reach> {
     }
 }
 
-impl Task<Anywhere> {
+impl<Reach> Task<Reach> {
     /// Starts it as [`call`] does.
     ///
     /// # Errors
@@ -327,6 +337,7 @@ impl Task<Anywhere> {
     #[track_caller]
     pub fn call<C, F>(self, make: C) -> Result<Promise<Value<F>, Error<F>>, SpawnError<C>>
     where
+        Reach: MayLeave,
         C: FnOnce() -> F + Send + 'static,
         F: Future<Output: Outcome> + 'static,
         Value<F>: Send + 'static,
@@ -337,6 +348,7 @@ impl Task<Anywhere> {
 
     fn call_at<C, F>(self, make: C, born: &'static Location<'static>) -> Result<Promise<Value<F>, Error<F>>, SpawnError<C>>
     where
+        Reach: MayLeave,
         C: FnOnce() -> F + Send + 'static,
         F: Future<Output: Outcome> + 'static,
         Value<F>: Send + 'static,
@@ -352,6 +364,7 @@ impl Task<Anywhere> {
     #[track_caller]
     pub fn call_in<C, F>(self, orphans: &Orphans<Value<F>, Error<F>>, make: C) -> Result<TaskId, SpawnError<C>>
     where
+        Reach: MayLeave,
         C: FnOnce() -> F + Send + 'static,
         F: Future<Output: Outcome> + 'static,
         Value<F>: Send + 'static,
@@ -368,6 +381,7 @@ impl Task<Anywhere> {
         born: &'static Location<'static>,
     ) -> Result<TaskRef, SpawnError<C>>
     where
+        Reach: MayLeave,
         C: FnOnce() -> F + Send + 'static,
         F: Future<Output: Outcome> + 'static,
         Value<F>: Send + 'static,

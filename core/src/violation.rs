@@ -133,6 +133,8 @@ pub enum ReportPlace {
     Waker,
     /// A hook.
     Hook,
+    /// The [`Interrupt`](crate::platform::Interrupt) of a domain that was to be woken. The report names the domain that called it.
+    Interrupt,
 }
 
 impl fmt::Display for Report {
@@ -143,6 +145,7 @@ impl fmt::Display for Report {
             ReportPlace::Finaliser => "a resource's finaliser",
             ReportPlace::Waker => "a waker",
             ReportPlace::Hook => "a hook, which is removed,",
+            ReportPlace::Interrupt => "an interrupt",
         };
         write!(f, "matou: {place} panicked on domain {}: {}", self.domain, self.panic.message())
     }

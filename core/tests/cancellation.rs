@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use matou_core::suspension::Point;
+use matou_core::sync::Mutex as Lock;
 use matou_core::{
     Config, DomainId, Exit, Orphans, Plain, Promise, ReportPlace, RunError, State, TaskId, TaskPool, call, current_task, domain, run,
     spawn, yield_now,
@@ -325,6 +326,62 @@ fn r10_one_that_sleeps_in_a_suspension_point_gives_it_up() {
         .unwrap();
         assert_eq!(journal.read(), ["the future is dropped", "it has ended"]);
         assert_eq!(home.log().cancelled, [point.lock().unwrap().unwrap()]);
+    });
+}
+
+#[test]
+fn r10_one_that_waits_for_a_mutex_leaves_its_queue_and_one_that_holds_it_gives_it_back() {
+    each(|reach, seed| {
+        let journal = Journal::new();
+        go(2, seed, async {
+            let lock = Arc::new(Lock::new(0));
+            let waiter = |name: &'static str, domain: usize| {
+                let (lock, journal, waits) = (lock.clone(), journal.clone(), Gate::new());
+                let asks = waits.clone();
+                let child = reach.start_on(domain, move || async move {
+                    let _dropped = journal.at_drop(&format!("{name} is dropped"));
+                    let mut locking = Box::pin(lock.lock());
+                    let mut held = poll_fn(|cx| {
+                        let polled = locking.as_mut().poll(cx);
+                        asks.open();
+                        polled
+                    })
+                    .await;
+                    *held += 1;
+                    journal.write(format!("{name} has it"));
+                    parked().await;
+                });
+                (child, waits)
+            };
+            let (first, has) = waiter("the first", 1);
+            has.passed().await;
+            let (second, waits) = waiter("the second", 2);
+            waits.passed().await;
+            let (third, waits) = waiter("the third", 1);
+            waits.passed().await;
+            // One that waits, in the middle of the queue; then who holds it.
+            second.cancel().await;
+            journal.write("the second has ended");
+            first.cancel().await;
+            until(|| journal.has("the third has it")).await;
+            third.cancel().await;
+            assert_eq!(*lock.try_lock().unwrap(), 2);
+        })
+        .unwrap();
+        let mut seen = journal.read();
+        // The mutex is handed on within the first one's destructors: its last words and the third one's first may cross.
+        seen[3..5].sort();
+        assert_eq!(
+            seen,
+            [
+                "the first has it",
+                "the second is dropped",
+                "the second has ended",
+                "the first is dropped",
+                "the third has it",
+                "the third is dropped"
+            ]
+        );
     });
 }
 

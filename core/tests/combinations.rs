@@ -1,373 +1,654 @@
-//! The state a child is in × what its parent does with it × where the child lives: each with the one outcome it may have.
+//! The state a child is in × what becomes of it at its parent's hands × how it would end × where both live: each with the one course of events
+//! that the rules allow, to the poll and to the destructor.
 //!
-//! Every child is brought into its state first and stays there until the parent has acted:
+//! Every child is brought into its [state](Is) first, and kept there until its parent has [acted](Act):
 //!
 //! | state | how |
 //! | --- | --- |
-//! | fresh | not polled yet: its domain is occupied |
-//! | runnable | polled once, and in the run queue again: its domain is occupied |
-//! | parked | waits at a gate |
+//! | fresh | not polled yet: its domain is in another poll |
+//! | runnable | polled once, and in the run queue again: across, its domain is in another poll |
+//! | running | in the middle of its first poll |
+//! | parked | waits at a gate, with a waker kept by the test |
 //! | suspended | waits in a suspension point |
+//! | locked | waits for a mutex that the main task holds |
 //! | ended | has ended, and its parent's domain knows |
 //!
-//! Then the parent acts, the domain is released, the gate opened. What is compared: how often the child was polled by then and at the end, its
-//! result, what of it was dropped, the end of the run.
+//! The main task directs: when the parent has acted and its domain has drawn the consequences, it lets the child go on, by whatever kept it. So
+//! nothing is left to chance between the domains, and a [product](Product) has one expected [history](Product::history): how often the child was
+//! polled; in which order its future, its gift (a resource, which a normal end releases) and its result came to their ends, on which domain and
+//! with which task as the current one; what its parent saw, and how the run ended.
+//!
+//! What cannot be is [told why](Product::impossible) and counted, and so are the products that ran: none is left out in silence.
 
 #![cfg(feature = "std")]
 
 mod support;
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::{pending, poll_fn};
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use matou_core::suspension::Point;
+use matou_core::sync::Mutex as Lock;
 use matou_core::{
-    Config, Exit, Orphans, Outcome, PointId, Promise, RunError, State, TaskId, ViolationKind, await_first, current_task, run, yield_now,
+    Care, Config, DomainId, Exit, Orphans, PointId, Promise, Resource, RunError, State, Task, TaskId, ViolationKind, await_first,
+    current_task, domain, run, spawn, yield_now,
 };
 use support::Threads;
 use support::family::*;
+use support::probe::{Counter, Flag, OnDrop, Trace, counted};
 
+/// The state a child is in when its parent acts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Is {
     Fresh,
     Runnable,
+    Running,
     Parked,
     Suspended,
+    Locked,
     Ended,
 }
 
+const STATES: [Is; 7] = [Is::Fresh, Is::Runnable, Is::Running, Is::Parked, Is::Suspended, Is::Locked, Is::Ended];
+
+/// What the parent does, or what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     Await,
+    /// By `Orphans::next`.
+    AwaitNext,
+    /// What `Orphans::care` gives.
+    AwaitCared,
     Cancel,
+    /// Without awaiting the cancellation.
     CancelAndGoOn,
-    Drop,
-    Leave,
-    LeaveInOrphans,
-    AwaitFromOrphans,
-    AwaitFirstDropped,
+    /// What `Orphans::take` gives.
+    CancelTaken,
+    /// As one of an `await_first` that is dropped.
+    DropFirst,
+    /// Drops the promise, lets the child end, and ends abnormally.
+    Forget,
+    /// The same with an `Orphans`.
+    ForgetOrphans,
+    /// Drops the promise, lets the child end, and ends normally.
+    ForgetAndEnd,
+    /// Drops the promise and ends normally.
+    DropAndEnd,
+    /// Leaks the promise and ends normally.
+    LeakAndEnd,
+    /// Ends normally with the child in an `Orphans`.
+    Orphan,
     Fail,
     FailHavingDropped,
+    FailWithOrphans,
     Panic,
+    PanicHavingDropped,
     PanicWithOrphans,
+    BeCancelled,
+    BeCancelledWithOrphans,
 }
 
+const ACTS: [Act; 21] = [
+    Act::Await,
+    Act::AwaitNext,
+    Act::AwaitCared,
+    Act::Cancel,
+    Act::CancelAndGoOn,
+    Act::CancelTaken,
+    Act::DropFirst,
+    Act::Forget,
+    Act::ForgetOrphans,
+    Act::ForgetAndEnd,
+    Act::DropAndEnd,
+    Act::LeakAndEnd,
+    Act::Orphan,
+    Act::Fail,
+    Act::FailHavingDropped,
+    Act::FailWithOrphans,
+    Act::Panic,
+    Act::PanicHavingDropped,
+    Act::PanicWithOrphans,
+    Act::BeCancelled,
+    Act::BeCancelledWithOrphans,
+];
+
+impl Act {
+    fn in_orphans(self) -> bool {
+        use Act::*;
+        matches!(self, AwaitNext | AwaitCared | CancelTaken | ForgetOrphans | Orphan | FailWithOrphans | PanicWithOrphans)
+            || self == BeCancelledWithOrphans
+    }
+
+    /// Whether the parent takes the child's result.
+    fn awaits(self) -> bool {
+        matches!(self, Act::Await | Act::AwaitNext | Act::AwaitCared)
+    }
+
+    fn forgets(self) -> bool {
+        matches!(self, Act::Forget | Act::ForgetOrphans | Act::ForgetAndEnd)
+    }
+
+    /// Whether the parent ends normally with a child left: R3.
+    fn breaks_a_rule(self) -> bool {
+        matches!(self, Act::ForgetAndEnd | Act::DropAndEnd | Act::LeakAndEnd | Act::Orphan)
+    }
+
+    fn is_cancelled(self) -> bool {
+        matches!(self, Act::BeCancelled | Act::BeCancelledWithOrphans)
+    }
+}
+
+/// How the child would end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Child {
     Succeeds,
     Fails,
     Panics,
+    Endless,
 }
 
-const ACTS: [Act; 12] = [
-    Act::Await,
-    Act::Cancel,
-    Act::CancelAndGoOn,
-    Act::Drop,
-    Act::Leave,
-    Act::LeaveInOrphans,
-    Act::AwaitFromOrphans,
-    Act::AwaitFirstDropped,
-    Act::Fail,
-    Act::FailHavingDropped,
-    Act::Panic,
-    Act::PanicWithOrphans,
-];
-const CHILDREN: [Child; 3] = [Child::Succeeds, Child::Fails, Child::Panics];
+const CHILDREN: [Child; 4] = [Child::Succeeds, Child::Fails, Child::Panics, Child::Endless];
 
-impl Act {
-    fn in_orphans(self) -> bool {
-        matches!(self, Act::LeaveInOrphans | Act::AwaitFromOrphans | Act::PanicWithOrphans)
+/// What a test looks for the end of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum What {
+    Future,
+    Finaliser,
+    Value,
+}
+
+/// What came to its end, on which domain, and which task was the current one.
+type Event = (What, usize, Option<TaskId>);
+
+/// What came to its end so far.
+#[derive(Clone)]
+struct Ends {
+    events: Trace<Event>,
+    expected: usize,
+    /// As much as is expected.
+    all: Flag,
+}
+
+/// Notes when it is dropped.
+struct Noted(What, Ends);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let Noted(what, ends) = self;
+        ends.events.note((*what, domain::current().unwrap().index(), current_task()));
+        if ends.events.len() == ends.expected {
+            ends.all.raise();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Product {
+    /// The parent's domain.
+    at: usize,
+    reach: Reach,
+    is: Is,
+    act: Act,
+    child: Child,
+}
+
+impl Product {
+    fn all() -> impl Iterator<Item = Product> {
+        let sites = [0, 1].into_iter().flat_map(|at| Reach::BOTH.map(|reach| (at, reach)));
+        let with_states = sites.flat_map(|(at, reach)| STATES.map(|is| (at, reach, is)));
+        let with_acts = with_states.flat_map(|(at, reach, is)| ACTS.map(|act| (at, reach, is, act)));
+        with_acts.flat_map(|(at, reach, is, act)| CHILDREN.map(|child| Product { at, reach, is, act, child }))
     }
 
-    /// Whether the child goes on to its end.
+    /// Why there is no such product.
+    fn impossible(self) -> Option<&'static str> {
+        if self.is == Is::Running && self.reach == Reach::Same {
+            Some(ONE_POLL)
+        } else if self.is == Is::Ended && self.child == Child::Endless {
+            Some(NO_END)
+        } else if self.lets_it_end() && self.child == Child::Endless {
+            Some(NO_RESULT)
+        } else {
+            None
+        }
+    }
+
+    /// The child's domain.
+    fn home(self) -> usize {
+        self.at + usize::from(self.reach == Reach::Across)
+    }
+
     fn lets_it_end(self) -> bool {
-        matches!(self, Act::Await | Act::AwaitFromOrphans)
+        self.act.awaits() || self.act.forgets()
     }
 
-    /// Whether the run ends by a violation.
-    fn breaks_rule_3(self) -> bool {
-        matches!(self, Act::Drop | Act::Leave | Act::LeaveInOrphans)
+    /// Whether the child's future ends. A poll that has begun is ended, whatever becomes of its task.
+    fn ends_by_itself(self) -> bool {
+        self.lets_it_end() || self.is == Is::Ended || (self.is == Is::Running && self.child != Child::Endless)
+    }
+
+    /// What comes to its end, in this order.
+    fn ends(self) -> &'static [What] {
+        match self.child {
+            Child::Succeeds if self.ends_by_itself() => &[What::Finaliser, What::Future, What::Value],
+            Child::Fails if self.ends_by_itself() => &[What::Future, What::Finaliser, What::Value],
+            _ => &[What::Future, What::Finaliser],
+        }
+    }
+
+    /// How often the child is polled, and what comes to its end, where and as whom.
+    fn history(self, parent: TaskId, child: TaskId) -> (usize, Vec<Event>) {
+        let polls = match self.is {
+            Is::Fresh => usize::from(self.lets_it_end()),
+            Is::Running | Is::Ended => 1,
+            Is::Runnable | Is::Parked | Is::Suspended | Is::Locked => 1 + usize::from(self.lets_it_end()),
+        };
+        let event = |what| match what {
+            What::Future => (what, self.home(), Some(child)),
+            What::Finaliser => (what, self.home(), None),
+            // Dropped by the parent if it took it, else by its domain.
+            What::Value => (what, self.at, self.act.awaits().then_some(parent)),
+        };
+        (polls, self.ends().iter().copied().map(event).collect())
     }
 }
 
-/// Brings one child into its state.
+const ONE_POLL: &str = "a domain polls one task at a time: its parent cannot act in the middle of the child's poll";
+const NO_END: &str = "what never ends has not ended";
+const NO_RESULT: &str = "the parent would wait for ever for a child that never ends";
+
+/// Ready when the child has ended, which is then still to be awaited.
+fn poll_ended(promise: &mut Promise<Noted, Noted>, cx: &mut Context<'_>) -> Poll<()> {
+    if promise.is_ended() {
+        return Poll::Ready(());
+    }
+    assert!(Pin::new(promise).poll(cx).is_pending());
+    Poll::Pending
+}
+
+/// What parent, child and director share.
 #[derive(Clone)]
 struct Stage {
-    is: Is,
-    child: Child,
-    futures: Tally,
-    values: Tally,
-    polls: Arc<AtomicUsize>,
-    gate: Gate,
+    product: Product,
+    ends: Ends,
+    polls: Counter,
+    /// The child is in its state, as far as it can tell.
+    arrived: Flag,
+    /// The parent has acted, or waits to be cancelled.
+    acted: Flag,
+    /// What keeps the child: the gate, its own poll, the poll of another on its domain.
+    gate: Flag,
     point: Arc<Mutex<Option<PointId>>>,
+    lock: Arc<Lock<()>>,
+    /// The parent may go on: its forgotten child has ended, or it was cancelled.
+    told: Flag,
+    /// The parent, the child, and the line that made the child.
+    cast: Arc<Mutex<Option<(TaskId, TaskId, u32)>>>,
 }
 
 impl Stage {
-    fn new(is: Is, child: Child) -> Stage {
-        let (polls, gate) = Default::default();
-        Stage { is, child, futures: Tally::new(), values: Tally::new(), polls, gate, point: Arc::default() }
+    fn new(product: Product) -> Stage {
+        let [arrived, acted, gate, told] = [(); 4].map(|()| Flag::new());
+        let (point, lock, cast) = Default::default();
+        let ends = Ends { events: Trace::new(), expected: product.ends().len(), all: Flag::new() };
+        Stage { product, ends, polls: Counter::new(), arrived, acted, gate, point, lock, told, cast }
     }
 
-    fn polls(&self) -> usize {
-        self.polls.load(Ordering::SeqCst)
+    fn noted(&self, what: What) -> Noted {
+        Noted(what, self.ends.clone())
     }
 
-    /// The child. It holds a token, and its result is one.
-    async fn play(self, token: Token) -> Result<Token, Token> {
-        let _token = token;
-        let count = |polls: &AtomicUsize| polls.fetch_add(1, Ordering::SeqCst);
-        count(&self.polls);
-        match self.is {
+    /// Polls the future, and says so when it is pending.
+    async fn announced<F: Future>(&self, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|cx| {
+            let polled = future.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.arrived.raise();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// The child.
+    async fn play(self, future: Noted, gift: Resource<()>) -> Result<Noted, Noted> {
+        let _future = future;
+        let _held;
+        match self.product.is {
             Is::Fresh | Is::Ended => {}
-            Is::Runnable => yield_now().await,
-            Is::Parked => self.gate.passed().await,
+            Is::Runnable => self.announced(yield_now()).await,
+            Is::Running => {
+                self.arrived.raise();
+                self.gate.block();
+            }
+            Is::Parked => self.announced(self.gate.raised()).await,
             Is::Suspended => {
                 let suspended = Point::new().unwrap().suspend(|id| {
                     *self.point.lock().unwrap() = Some(id);
                     Ok::<(), ()>(())
                 });
-                suspended.await.unwrap();
+                self.announced(suspended).await.unwrap();
             }
+            Is::Locked => _held = self.announced(self.lock.lock()).await,
         }
-        if self.is != Is::Fresh && self.is != Is::Ended {
-            count(&self.polls);
-        }
-        match self.child {
-            Child::Succeeds => Ok(self.values.token()),
-            Child::Fails => Err(self.values.token()),
-            Child::Panics => std::panic::resume_unwind(Box::new("it panics")),
+        match self.product.child {
+            Child::Succeeds => {
+                gift.release().unwrap();
+                Ok(self.noted(What::Value))
+            }
+            Child::Fails => Err(self.noted(What::Value)),
+            Child::Panics => resume_unwind(Box::new("it panics")),
+            Child::Endless => pending().await,
         }
     }
 
-    /// Whether the result is what the child gives.
-    fn is_its_result(&self, result: Result<Token, Exit<Token>>) -> bool {
-        match (self.child, result) {
-            (Child::Succeeds, Ok(_)) | (Child::Fails, Err(Exit::Failed(_))) => true,
-            (Child::Panics, Err(Exit::Panicked(panic))) => panic.message() == "it panics",
-            _ => false,
-        }
+    /// Starts the child: with a promise, or in the `Orphans`.
+    fn start(&self, orphans: &Orphans<Noted, Noted>) -> Option<Promise<Noted, Noted>> {
+        let token = self.noted(What::Finaliser);
+        let gift = Resource::new((), move |()| drop(token));
+        gift.own().unwrap();
+        let task = Task::new().give(&gift);
+        let (stage, future) = (self.clone(), self.noted(What::Future));
+        let make = move || counted(&stage.polls.clone(), stage.play(future, gift));
+        let home = DomainId::new(self.product.home());
+        let (line, id, promise) = match (self.product.reach, self.product.act.in_orphans()) {
+            (Reach::Same, false) => {
+                let promise = task.spawn(make()).unwrap();
+                (line!() - 1, promise.id(), Some(promise))
+            }
+            (Reach::Across, false) => {
+                let promise = task.pin(home).call(make).unwrap();
+                (line!() - 1, promise.id(), Some(promise))
+            }
+            (Reach::Same, true) => (line!(), task.spawn_in(orphans, make()).unwrap(), None),
+            (Reach::Across, true) => (line!(), task.pin(home).call_in(orphans, make).unwrap(), None),
+        };
+        *self.cast.lock().unwrap() = Some((current_task().unwrap(), id, line));
+        promise
     }
-}
 
-/// What the parent ended with, and what the test saw of it.
-#[derive(Default)]
-struct Seen {
-    ids: Cell<Option<(TaskId, TaskId)>>,
-    line: Cell<u32>,
-    polls_at_act: Cell<usize>,
-}
-
-/// A parent on domain 0 with a child there or on domain 1.
-async fn parent(reach: Reach, act: Act, stage: &Stage, platform: &Threads, seen: &Seen) -> Result<(), &'static str> {
-    let orphans = Orphans::new();
-    let mut held: Option<Promise<Token, Token>> = None;
-    let make = {
-        let (stage, token) = (stage.clone(), stage.futures.token());
-        move || stage.play(token)
-    };
-    // A domain that is to be busy when its child is fresh is so before; when it is runnable, right behind it in the queue.
-    let mut occupied = None;
-    if reach == Reach::Across && stage.is == Is::Fresh {
-        occupied = Some(Occupied::new(1).await);
-    }
-    let id = if act.in_orphans() {
-        seen.line.set(line!() + 1);
-        start_in(reach, &orphans, make)
-    } else {
-        seen.line.set(line!() + 1);
-        let promise = reach.start_on(1, make);
-        let id = promise.id();
-        held = Some(promise);
-        id
-    };
-    seen.ids.set(Some((current_task().unwrap(), id)));
-    match (stage.is, reach) {
-        (Is::Fresh, _) => {}
-        (Is::Runnable, Reach::Same) => yield_now().await,
-        (Is::Runnable, Reach::Across) => {
-            // Sent behind the child: it gets its turn when the child has yielded, unless that was polled twice before this came.
-            occupied = Some(Occupied::new(1).await);
+    /// The parent.
+    async fn parent(self) -> Result<(), &'static str> {
+        let Product { is, act, child, .. } = self.product;
+        let acted = self.acted.clone();
+        // Where it acts by its end, that is told when its future is gone.
+        let _leaving = OnDrop(move || acted.raise());
+        let orphans = Orphans::new();
+        let mut held = self.start(&orphans);
+        match is {
+            Is::Fresh => {}
+            Is::Runnable if self.product.reach == Reach::Same => yield_now().await,
+            Is::Runnable | Is::Running | Is::Parked | Is::Suspended | Is::Locked => self.arrived.raised().await,
+            Is::Ended => match &mut held {
+                Some(promise) => poll_fn(|cx| poll_ended(promise, cx)).await,
+                None => {
+                    let mut next = Box::pin(orphans.next());
+                    let mut woken = false;
+                    poll_fn(|cx| {
+                        if std::mem::replace(&mut woken, true) {
+                            return Poll::Ready(());
+                        }
+                        assert!(next.as_mut().poll(cx).is_pending());
+                        Poll::Pending
+                    })
+                    .await;
+                }
+            },
         }
-        (Is::Parked, _) => until(|| stage.gate.is_waited_for()).await,
-        (Is::Suspended, _) => until(|| stage.point.lock().unwrap().is_some()).await,
-        (Is::Ended, _) => match &held {
-            Some(promise) => until(|| promise.is_ended()).await,
-            None => {
-                until(|| stage.futures.dropped() == 1).await;
-                // What was sent after its end has arrived, so its end has.
-                for _ in 0..3 {
-                    reach.start_on(1, || async {}).await.unwrap();
+        if let Some(promise) = &held {
+            let state = match (is, child) {
+                (Is::Ended, Child::Succeeds) => State::Resolved,
+                (Is::Ended, _) => State::Exited,
+                _ => State::Running,
+            };
+            assert_eq!(promise.state(), state);
+        }
+        match act {
+            Act::Await => {
+                self.acted.raise();
+                self.check(held.unwrap().await);
+            }
+            Act::AwaitNext => {
+                self.acted.raise();
+                self.check(orphans.next().await.unwrap());
+            }
+            Act::AwaitCared => {
+                self.acted.raise();
+                let mut next = Box::pin(orphans.next());
+                let cared = poll_fn(|cx| match orphans.care() {
+                    Care::Ready(promise) => Poll::Ready(promise),
+                    Care::Pending => {
+                        assert!(next.as_mut().poll(cx).is_pending());
+                        Poll::Pending
+                    }
+                    Care::Empty => unreachable!("nobody took it"),
+                });
+                let promise = cared.await;
+                self.check(promise.await);
+            }
+            Act::Cancel | Act::CancelTaken => {
+                let cancelling = held.or_else(|| orphans.take()).unwrap().cancel();
+                self.acted.raise();
+                cancelling.await;
+                // All of it has ended by now.
+                assert!(self.ends.all.is_raised());
+            }
+            Act::CancelAndGoOn => drop(held.unwrap().cancel()),
+            Act::DropFirst => drop(await_first(held.into_iter().collect())),
+            Act::Forget | Act::ForgetOrphans | Act::ForgetAndEnd => {
+                drop((held, orphans));
+                self.acted.raise();
+                self.told.raised().await;
+                if act != Act::ForgetAndEnd {
+                    return Err("it has forgotten its child");
                 }
             }
-        },
-    }
-    let expected = match (stage.is, stage.child, &held) {
-        (_, _, None) => None,
-        (Is::Ended, Child::Succeeds, _) => Some(State::Resolved),
-        (Is::Ended, ..) => Some(State::Exited),
-        _ => Some(State::Running),
-    };
-    if (stage.is, reach) != (Is::Runnable, Reach::Across) {
-        assert_eq!(held.as_ref().map(Promise::state), expected);
-    }
-    seen.polls_at_act.set(stage.polls());
-
-    // What lets it go on once the parent has acted.
-    let go_on = || {
-        stage.gate.open();
-        if let Some(point) = *stage.point.lock().unwrap() {
-            platform.hand(if reach == Reach::Same { 0 } else { 1 }).fire(point);
-        }
-    };
-    match act {
-        Act::Await | Act::AwaitFromOrphans => {
-            go_on();
-            if let Some(occupied) = occupied {
-                occupied.release().await;
-            }
-            let result = match held {
-                Some(promise) => promise.await,
-                None => orphans.next().await.unwrap(),
-            };
-            assert!(stage.is_its_result(result));
-        }
-        Act::Cancel | Act::CancelAndGoOn | Act::AwaitFirstDropped => {
-            let values = stage.values.dropped();
-            let cancelling = if act == Act::AwaitFirstDropped {
-                drop(await_first(held.into_iter().collect()));
-                None
-            } else {
-                held.map(Promise::cancel)
-            };
-            // The call has dropped a result that was there, and nothing else.
-            if stage.is == Is::Ended {
-                assert_eq!(stage.values.dropped(), stage.values.made());
-            } else if reach == Reach::Same {
-                assert_eq!((stage.values.dropped(), stage.futures.dropped()), (values, 0));
-            }
-            go_on();
-            if let Some(occupied) = occupied {
-                occupied.release().await;
-            }
-            if let Some(cancelling) = cancelling
-                && act == Act::Cancel
-            {
-                cancelling.await;
-                assert_eq!((stage.values.all_dropped(), stage.futures.all_dropped()), (stage.values.made(), 1));
-            }
-        }
-        Act::Drop | Act::FailHavingDropped => {
-            drop(held.take());
-            if stage.is == Is::Ended {
-                assert_eq!(stage.values.all_dropped(), stage.values.made());
-            }
-            if occupied.is_some() {
-                go_on();
-            }
-            if act == Act::FailHavingDropped {
+            Act::DropAndEnd => drop(held),
+            Act::LeakAndEnd => std::mem::forget(held),
+            Act::Orphan => {}
+            Act::Fail | Act::FailWithOrphans => return Err("the parent fails"),
+            Act::FailHavingDropped => {
+                drop(held);
                 return Err("the parent fails");
             }
-        }
-        Act::Leave => {
-            std::mem::forget(held);
-            if let Some(occupied) = occupied {
-                occupied.release().await;
+            Act::Panic | Act::PanicWithOrphans => resume_unwind(Box::new("the parent panics")),
+            Act::PanicHavingDropped => {
+                drop(held);
+                resume_unwind(Box::new("the parent panics"));
             }
-        }
-        Act::LeaveInOrphans => {
-            if let Some(occupied) = occupied {
-                occupied.release().await;
-            }
-        }
-        Act::Fail => return Err("the parent fails"),
-        Act::Panic | Act::PanicWithOrphans => std::panic::resume_unwind(Box::new("the parent panics")),
-    }
-    Ok(())
-}
-
-/// As `Reach::start_in`, on domain 1.
-#[track_caller]
-fn start_in<C, F>(reach: Reach, orphans: &Orphans<Value<F>, Error<F>>, make: C) -> TaskId
-where
-    C: FnOnce() -> F + Send + 'static,
-    F: Future<Output: Outcome> + 'static,
-    Value<F>: Send + 'static,
-    Error<F>: Send + 'static,
-{
-    reach.start_in(orphans, make)
-}
-
-fn combine(reach: Reach, is: Is, act: Act, child: Child, seed: u64) {
-    let _told = Told(format!("{reach:?}, {is:?}, {act:?}, the child {child:?}, seed {seed}"));
-    let workers = usize::from(reach == Reach::Across);
-    let (platform, stage, seen) = (Threads::new(workers), Stage::new(is, child), Seen::default());
-    let ended = run(&platform, Config::new().domains(workers).seed(seed), parent(reach, act, &stage, &platform, &seen));
-
-    // The end of the run.
-    let (parent, id) = seen.ids.get().unwrap();
-    match ended {
-        Ok(()) => assert!(!act.breaks_rule_3() && !matches!(act, Act::Fail | Act::FailHavingDropped | Act::Panic | Act::PanicWithOrphans)),
-        Err(RunError::Failed(error)) => assert!(matches!(act, Act::Fail | Act::FailHavingDropped) && error == "the parent fails"),
-        Err(RunError::Panicked(panic)) => {
-            assert!(matches!(act, Act::Panic | Act::PanicWithOrphans), "{panic:?}");
-            assert_eq!(panic.message(), "the parent panics");
-        }
-        Err(RunError::Violation(violation)) => {
-            assert!(act.breaks_rule_3());
-            assert_eq!((violation.task, violation.others), (parent, 0));
-            let ViolationKind::StillHasChildren { child, spawned } = violation.kind else { panic!("{violation}") };
-            assert_eq!((child, spawned.file(), spawned.line()), (id, file!(), seen.line.get()));
-        }
-        Err(other) => panic!("{other:?}"),
-    }
-
-    // What became of the child: its future was dropped once, and its value, if it came to that.
-    assert_eq!(stage.futures.all_dropped(), 1);
-    let values = stage.values.all_dropped();
-    let all_polls = if matches!(is, Is::Fresh | Is::Ended) { 1 } else { 2 };
-    let valued = usize::from(child != Child::Panics);
-    match is {
-        _ if act.lets_it_end() => assert_eq!((stage.polls(), values), (all_polls, valued)),
-        Is::Ended => assert_eq!((stage.polls(), values), (1, valued)),
-        // On its own domain it is at the parent's mercy, to the poll.
-        _ if reach == Reach::Same => {
-            assert_eq!((stage.polls(), values), (seen.polls_at_act.get(), 0));
-        }
-        // Across too, but where it was let go on before its parent's end reached it.
-        _ => {
-            let polls = stage.polls();
-            assert!((seen.polls_at_act.get()..=all_polls).contains(&polls));
-            assert_eq!(values, if polls == all_polls { valued } else { 0 });
-            if matches!(act, Act::Cancel | Act::CancelAndGoOn | Act::AwaitFirstDropped) && is != Is::Runnable {
-                assert_eq!(polls, seen.polls_at_act.get(), "marked before it could go on");
-            }
-        }
-    }
-}
-
-macro_rules! combinations {
-    ($($name:ident: $is:expr;)+) => {$(
-        #[test]
-        fn $name() {
-            for reach in Reach::BOTH {
-                for act in ACTS {
-                    for child in CHILDREN {
-                        for seed in 0..2 {
-                            combine(reach, $is, act, child, seed);
-                        }
-                    }
+            Act::BeCancelled | Act::BeCancelledWithOrphans => {
+                self.acted.raise();
+                if self.product.at != 0 {
+                    // In this poll: the child has no turn before.
+                    self.told.block();
                 }
+                pending::<()>().await;
             }
         }
-    )+};
+        Ok(())
+    }
+
+    /// The child ended as it is to end.
+    fn check(&self, result: Result<Noted, Exit<Noted>>) {
+        match (self.product.child, result) {
+            (Child::Succeeds, Ok(_)) | (Child::Fails, Err(Exit::Failed(_))) => {}
+            (Child::Panics, Err(Exit::Panicked(panic))) => assert_eq!(panic.message(), "it panics"),
+            (_, Ok(_)) => panic!("it ended normally"),
+            (_, Err(exit)) => panic!("it ended abnormally: {:?}", exit.map(drop)),
+        }
+    }
+
+    fn cast(&self) -> (TaskId, TaskId, u32) {
+        self.cast.lock().unwrap().expect("the child was made")
+    }
+
+    fn history(&self) -> (usize, Vec<Event>) {
+        let (parent, child, _) = self.cast();
+        self.product.history(parent, child)
+    }
+
+    /// Keeps the child's domain in a poll, if the state asks for it, from when the child is where it is to be.
+    async fn occupy(&self) -> Option<Promise<()>> {
+        let at_once = match (self.product.reach, self.product.is) {
+            (Reach::Across, Is::Fresh) => true,
+            (Reach::Across, Is::Runnable) => false,
+            _ => return None,
+        };
+        let (stage, begun) = (self.clone(), Flag::new());
+        let begins = begun.clone();
+        let occupier = pinned(self.product.home(), move || async move {
+            begins.raise();
+            // Behind the child in the queue as soon as that has had its first poll.
+            while !at_once && !stage.arrived.is_raised() {
+                yield_now().await;
+            }
+            stage.gate.block();
+        });
+        begun.raised().await;
+        Some(occupier)
+    }
+
+    /// Lets the child go on.
+    fn release(&self, platform: &Threads) {
+        self.gate.raise();
+        if let Some(point) = *self.point.lock().unwrap() {
+            platform.hand(self.product.home()).fire(point);
+        }
+    }
+
+    /// The main task.
+    async fn direct(&self, platform: &Threads) {
+        // Where a rule is broken, this is the last that is heard of it.
+        let _leaving = OnDrop(|| self.release(platform));
+        let Product { at, act, .. } = self.product;
+        let occupier = self.occupy().await;
+        let held = self.lock.try_lock();
+        let stage = self.clone();
+        let parent = if at == 0 { spawn(stage.parent()) } else { pinned(at, move || stage.parent()) };
+        if act.breaks_a_rule() && !act.forgets() {
+            let _ = parent.await;
+            unreachable!("the run is being stopped");
+        }
+        let parent = if act.is_cancelled() {
+            if self.product.home() == 0 {
+                // In the queue behind the parent, before its child.
+                until(|| self.acted.is_raised()).await;
+            }
+            self.acted.raised().await;
+            let cancelling = parent.cancel();
+            self.told.raise();
+            Err(cancelling)
+        } else {
+            self.acted.raised().await;
+            Ok(parent)
+        };
+        // What is runnable on the parent's domain has its turn only after the cancellations and ends there.
+        if at == 0 {
+            yield_now().await
+        } else {
+            pinned(at, || async {}).await.unwrap()
+        }
+        self.release(platform);
+        drop(held);
+        if act.forgets() {
+            self.ends.all.raised().await;
+            self.told.raise();
+        }
+        if let Some(occupier) = occupier {
+            occupier.await.unwrap();
+        }
+        let parent = match parent {
+            Ok(parent) => parent.await,
+            Err(cancelling) => return cancelling.await,
+        };
+        match (act, parent) {
+            (Act::Fail | Act::FailHavingDropped | Act::FailWithOrphans, Err(Exit::Failed("the parent fails"))) => {}
+            (Act::Forget | Act::ForgetOrphans, Err(Exit::Failed("it has forgotten its child"))) => {}
+            (Act::Panic | Act::PanicHavingDropped | Act::PanicWithOrphans, Err(Exit::Panicked(panic))) => {
+                assert_eq!(panic.message(), "the parent panics");
+            }
+            (_, parent) => parent.unwrap(),
+        }
+        // Its subtree has ended with it.
+        assert!(self.ends.all.is_raised());
+    }
+
+    fn run(&self) {
+        let _told = Told(format!("{:?}", self.product));
+        let workers = self.product.home();
+        let platform = Threads::new(workers);
+        let ended = run(&platform, Config::new().domains(workers), self.direct(&platform));
+        let (parent, child, line) = self.cast();
+        match ended {
+            Ok(()) => assert!(!self.product.act.breaks_a_rule()),
+            Err(RunError::Violation(violation)) => {
+                assert!(self.product.act.breaks_a_rule(), "{violation}");
+                assert_eq!((violation.task, violation.others), (parent, 0));
+                let ViolationKind::StillHasChildren { child: named, spawned } = violation.kind else { panic!("{violation}") };
+                assert_eq!((named, spawned.file(), spawned.line()), (child, file!(), line));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        assert_eq!((self.polls.get(), self.ends.events.take()), self.history());
+        assert!(self.lock.try_lock().is_some(), "whoever waited for it or held it has left it");
+    }
 }
 
-combinations! {
-    a_fresh_child_whatever_its_parent_does: Is::Fresh;
-    a_runnable_child_whatever_its_parent_does: Is::Runnable;
-    a_parked_child_whatever_its_parent_does: Is::Parked;
-    a_suspended_child_whatever_its_parent_does: Is::Suspended;
-    a_child_that_has_ended_whatever_its_parent_does: Is::Ended;
+/// Runs all products with this state. How many.
+fn run_all(is: Is) -> usize {
+    let products = Product::all().filter(|product| product.is == is && product.impossible().is_none());
+    products.map(|product| Stage::new(product).run()).count()
+}
+
+/// Two places for a parent, two for its child.
+const SITES: usize = 4;
+
+#[test]
+fn a_fresh_child_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Fresh), SITES * (15 * 4 + 6 * 3));
+}
+
+#[test]
+fn a_runnable_child_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Runnable), SITES * (15 * 4 + 6 * 3));
+}
+
+#[test]
+fn a_running_child_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Running), SITES / 2 * (15 * 4 + 6 * 3));
+}
+
+#[test]
+fn a_parked_child_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Parked), SITES * (15 * 4 + 6 * 3));
+}
+
+#[test]
+fn a_suspended_child_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Suspended), SITES * (15 * 4 + 6 * 3));
+}
+
+#[test]
+fn a_child_that_waits_for_a_mutex_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Locked), SITES * (15 * 4 + 6 * 3));
+}
+
+#[test]
+fn a_child_that_has_ended_whatever_its_parent_does() {
+    assert_eq!(run_all(Is::Ended), SITES * 21 * 3);
+}
+
+#[test]
+fn what_was_left_out_cannot_be() {
+    let left_out = |why| Product::all().filter(|product| product.impossible() == Some(why)).count();
+    let [one_poll, no_end, no_result] = [ONE_POLL, NO_END, NO_RESULT].map(left_out);
+    assert_eq!(one_poll, SITES / 2 * 21 * 4, "{ONE_POLL}");
+    assert_eq!(no_end, SITES * 21, "{NO_END}");
+    assert_eq!(no_result, (SITES * 5 + SITES / 2) * 6, "{NO_RESULT}");
+    let ran = Product::all().filter(|product| product.impossible().is_none()).count();
+    assert_eq!(ran + one_poll + no_end + no_result, SITES * STATES.len() * ACTS.len() * CHILDREN.len());
 }

@@ -704,6 +704,22 @@ fn r19_run_inside_a_run_is_nested_wherever_it_is_called() {
 }
 
 #[test]
+fn r19_run_inside_a_hook_is_nested() {
+    for at in [0, 1] {
+        let found = Trace::new();
+        let inner = found.clone();
+        trial(1, 0, at, move || async move {
+            let hook = matou_core::hook::add(move || inner.note(nested()));
+            yield_now().await;
+            yield_now().await;
+            drop(hook);
+        });
+        let found = found.take();
+        assert!(!found.is_empty() && found.iter().all(|nested| *nested), "{found:?}");
+    }
+}
+
+#[test]
 fn r19_outside_a_task_spawn_panics_and_names_run_and_call_is_an_error() {
     fn outside(place: &'static str) {
         static POOL: TaskPool<1, 64> = TaskPool::new();

@@ -290,6 +290,45 @@ fn r33_open_points_have_different_ids() {
     });
 }
 
+#[test]
+fn r33_a_point_handed_to_another_task_of_its_domain_is_that_tasks() {
+    for cancelled in [false, true] {
+        let logs = on_each_domain(1, move |hand| async move {
+            // While it waits, the source is asked.
+            let (other, waiting) = registered().await;
+            let (resumed, waits) = (Counter::new(), Flag::new());
+            let point = Point::new().unwrap();
+            let id = point.id();
+            let keeper = spawn({
+                let (resumed, waits) = (resumed.clone(), waits.clone());
+                async move {
+                    let register = |_| {
+                        waits.raise();
+                        Ok::<_, ()>(())
+                    };
+                    point.suspend(register).await.unwrap();
+                    resumed.add();
+                }
+            });
+            waits.raised().await;
+            // The task that made it goes on, and is not woken by it.
+            if cancelled {
+                keeper.cancel().await;
+                hand.fire(id);
+                look(&hand).await;
+            } else {
+                hand.fire(id);
+                keeper.await.unwrap();
+            }
+            assert_eq!(resumed.get(), usize::from(!cancelled));
+            look(&hand).await;
+            hand.fire(other);
+            waiting.await.unwrap();
+        });
+        assert!(logs.iter().all(|log| log.cancelled.len() == usize::from(cancelled)), "{logs:?}");
+    }
+}
+
 // ---- R34: points given up
 
 /// How a registered point comes to be dropped.
@@ -393,6 +432,33 @@ fn r34_many_points_given_up_at_once_are_told_once_each_in_order() {
         for log in logs {
             assert_eq!(log.cancelled, given_up);
         }
+    }
+}
+
+#[test]
+fn r34_a_full_buffer_of_points_given_up_is_told_before_the_next_poll() {
+    const FULL: usize = 32;
+    for count in [1, 11, 31, 32, 33, 100] {
+        // Long before a look falls due.
+        on_each_domain(1000, move |hand| async move {
+            let before = hand.log().looks;
+            let (mut looks, mut told, mut untold) = (0, 0, 0);
+            for _ in 0..5 {
+                let mut open = Vec::new();
+                for _ in 0..count {
+                    open.push(registered().await);
+                }
+                drop(open);
+                untold += count;
+                if untold >= FULL {
+                    // So many at a time.
+                    (looks, told, untold) = (looks + untold.div_ceil(FULL), told + untold, 0);
+                }
+                yield_now().await;
+                let log = hand.log();
+                assert_eq!((log.looks - before, log.cancelled.len()), (looks, told), "{count} at a time");
+            }
+        });
     }
 }
 

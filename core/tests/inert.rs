@@ -15,13 +15,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex as StdMutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use matou_core::suspension::Point;
-use matou_core::sync::Trigger;
+use matou_core::sync::{Computation, Mutex, Trigger};
 use matou_core::time::{sleep, timeout};
 use matou_core::{
     Config, Exit, Orphans, Plain, Promise, RunError, State, await_all, await_first, call, parallel, run, scope, spawn, yield_now,
@@ -191,6 +191,30 @@ async fn things(reach: Reach, values: &Tally) -> Vec<Thing> {
         if polled.is_ready() { "signalled" } else { "waits for ever" }.into()
     }));
 
+    let lock: &'static Mutex<u32> = Box::leak(Box::default());
+    let mut held = lock.try_lock();
+    let mut locking = begun(lock.lock());
+    things.push(thing("a mutex that is held, and a wait for it", "the next has it|polled after", move || {
+        drop(held.take());
+        match poll_under(&mut locking, Waker::noop()) {
+            Poll::Ready(guard) => {
+                drop(guard);
+                locking = Box::pin(lock.lock());
+                "the next has it".into()
+            }
+            Poll::Pending => "waits for ever".into(),
+        }
+    }));
+    let answer: &'static Computation<u32> = Box::leak(Box::new(Computation::new()));
+    let mut asking = Some(begun(answer.wait()));
+    things.push(thing("a wait for a computation", "Ready(7)", move || {
+        let _ = answer.try_complete(7);
+        match asking.take() {
+            Some(mut asking) => format!("{:?}", poll_under(&mut asking, Waker::noop())),
+            None => "Ready(7)".into(),
+        }
+    }));
+
     let mut waker = None;
     std::future::poll_fn(|cx| {
         waker = Some(cx.waker().clone());
@@ -328,7 +352,7 @@ fn r46_things_of_a_task_that_has_ended_are_used_by_another_task_of_the_same_run(
             values.all_dropped();
             let mut kept = kept.take();
             // What belongs to the run and not to a task is alive.
-            let alive = ["a sleep", "a timeout", "a point", "a suspended point", "a waiter"];
+            let alive = ["a sleep", "a timeout", "a point", "a suspended point"];
             kept.iter_mut().filter(|thing| !alive.contains(&thing.name)).for_each(Thing::check);
             spawn(async move { drop(kept) }).await.unwrap();
             life_goes_on(|| {}).await;
@@ -391,9 +415,9 @@ fn r46_a_promise_handed_up_as_an_error_is_over() {
 
 /// The wakers of a main task, a child, and a child on a worker, all parked.
 fn wakers(seed: u64) -> Vec<Waker> {
-    let kept = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::new(StdMutex::new(Vec::new()));
     let failed = go(2, seed, async {
-        let hand_out = |kept: &Arc<Mutex<Vec<Waker>>>| {
+        let hand_out = |kept: &Arc<StdMutex<Vec<Waker>>>| {
             let kept = kept.clone();
             std::future::poll_fn(move |cx: &mut Context<'_>| {
                 kept.lock().unwrap().push(cx.waker().clone());
@@ -453,7 +477,7 @@ fn r46_a_wake_after_the_run_does_nothing_on_any_thread() {
 
 #[test]
 fn r46_wakes_from_a_thread_outside_go_on_while_tasks_and_runs_end() {
-    let wakers: Mutex<Vec<Waker>> = Mutex::default();
+    let wakers: StdMutex<Vec<Waker>> = StdMutex::default();
     let stop = AtomicBool::new(false);
     std::thread::scope(|threads| {
         for _ in 0..2 {
@@ -467,7 +491,7 @@ fn r46_wakes_from_a_thread_outside_go_on_while_tasks_and_runs_end() {
         }
         let _stopped = at_drop(|| stop.store(true, Ordering::SeqCst));
         for seed in 0..150 {
-            let here: Arc<Mutex<Vec<Waker>>> = Arc::default();
+            let here: Arc<StdMutex<Vec<Waker>>> = Arc::default();
             let polls = Tally::new();
             go(2, seed, async {
                 let handed = Gate::new();

@@ -389,6 +389,29 @@ fn r26_outside_a_task_there_is_nobody_to_own() {
     outside();
 }
 
+#[test]
+fn r26_the_errors_name_the_owner_in_words() {
+    for (at, place) in sites() {
+        trial(2, 0, at, move || async move {
+            let resource = owned(1, &Finalised::new());
+            let owner = current_task().unwrap();
+            let child = {
+                let resource = resource.clone();
+                place.start(move || async move {
+                    let text = resource.check().unwrap_err().to_string();
+                    assert!(text.contains(&format!("owned by task {owner}")), "{text}");
+                    let text = resource.own().unwrap_err().to_string();
+                    assert!(text.contains(&format!("already owned by task {owner}")), "{text}");
+                    let refused = Task::new().give(&resource).spawn(async {}).map(drop).unwrap_err();
+                    assert!(refused.to_string().contains(&format!("owned by task {owner}")), "{refused}");
+                })
+            };
+            child.await.unwrap();
+            resource.disown().unwrap();
+        });
+    }
+}
+
 // ---- R27: abnormal ends
 
 #[test]

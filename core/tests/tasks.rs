@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use futures_util::future::{Either, join3, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, join, select_biased};
-use matou_core::{Exit, Orphans, Plain, Promise, ReportPlace, Returns, RunError, State, Task, domain, spawn, yield_now};
+use matou_core::{Exit, Orphans, Plain, Promise, ReportPlace, Returns, RunError, State, Task, TaskPool, domain, spawn, yield_now};
 use support::family::*;
 use support::wakers::*;
 
@@ -94,6 +94,50 @@ fn r01_children_first_run_in_the_order_of_creation() {
         });
         assert_eq!(orders.unwrap(), [in_order.clone(), in_order.clone()]);
     });
+}
+
+#[test]
+fn r01_children_of_every_kind_first_run_in_the_order_of_creation() {
+    static POOL: TaskPool<8, 512> = TaskPool::new();
+    each(|reach, seed| {
+        let journal = Journal::new();
+        go(2, seed, async {
+            let lines = (0..12).map(|n| {
+                let journal = journal.clone();
+                move || async move { journal.write(format!("{n}")) }
+            });
+            let (orphans, mut promises) = (Orphans::new(), Vec::new());
+            let named = || Task::new().name("named");
+            let pinned = || named().pin(domain(1));
+            // Nobody is polled meanwhile: across, its domain is in another poll.
+            let occupied = if reach == Reach::Across { Some(Occupied::new(1).await) } else { None };
+            for (n, line) in lines.enumerate() {
+                match (reach, n % 4) {
+                    (Reach::Same, 0) => promises.push(spawn(line())),
+                    (Reach::Same, 1) => drop(orphans.spawn(line())),
+                    (Reach::Same, 2) => promises.push(named().spawn(line()).unwrap()),
+                    (Reach::Same, _) => promises.push(POOL.spawn(line()).unwrap_or_else(|full| panic!("{full}"))),
+                    (Reach::Across, 0 | 2) => promises.push(pinned().call(line).unwrap()),
+                    (Reach::Across, 1) => drop(pinned().call_in(&orphans, line).unwrap()),
+                    (Reach::Across, _) => promises.push(Task::new().pin(domain(1)).call(line).unwrap()),
+                }
+            }
+            if let Some(occupied) = occupied {
+                occupied.release().await;
+            }
+            for promise in promises {
+                promise.await.unwrap();
+            }
+            while let Some(ended) = orphans.next().await {
+                ended.unwrap();
+            }
+        })
+        .unwrap();
+        assert_eq!(journal.read(), (0..12).map(|n| format!("{n}")).collect::<Vec<_>>());
+    });
+    fn domain(number: usize) -> matou_core::DomainId {
+        matou_core::DomainId::new(number)
+    }
 }
 
 // ---- R2

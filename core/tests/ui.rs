@@ -40,7 +40,7 @@ macro_rules! has {
 }
 
 #[test]
-fn r5_r24_r26_r33_what_belongs_to_a_domain_does_not_leave_it() {
+fn r05_r24_r26_r33_what_belongs_to_a_domain_does_not_leave_it() {
     // The question itself tells both answers apart.
     assert!(has!(u32: Send) && !has!(Rc<u32>: Send));
     macro_rules! stays {

@@ -78,7 +78,8 @@ impl<C: Chain> Mailbox<C> {
     /// Says what rings this domain.
     ///
     /// # Safety
-    /// Called by the domain itself, before it first sleeps; `interrupt` is valid until `close` has returned.
+    /// Called by the domain itself, before it first sleeps; `interrupt` is valid until `close` has returned, and does not panic: who rings
+    /// would not leave `ringers`.
     pub(crate) unsafe fn install(&self, interrupt: NonNull<dyn Interrupt>) {
         // *Bell*: nobody reads it before the first ASLEEP.
         self.interrupt.set(Some(interrupt));

@@ -13,7 +13,8 @@
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
-use super::{Domain, identity};
+use super::points::TOLD_AT_ONCE;
+use super::{Bell, Domain, identity};
 use crate::error::EventsError;
 use crate::id::{DomainId, PointId};
 use crate::outcome::catch;
@@ -21,9 +22,6 @@ use crate::platform::{Events, Interrupt, Signals, Wait};
 use crate::task::{TaskRef, abort};
 use crate::time::Instant;
 use crate::violation::ReportPlace;
-
-/// How many given-up points are told to `select` at a time.
-const TOLD_AT_ONCE: usize = 32;
 
 /// Ends the process if something unwinds through the loop: the tasks would be left pointing at a domain that is gone.
 struct Unwinding;
@@ -44,7 +42,7 @@ pub(crate) fn drive<E: Events>(
     fail: &dyn Fn(DomainId, EventsError<E::Error>),
 ) {
     let unwinding = Unwinding;
-    let (events, interrupter) = events.unzip();
+    let (events, interrupter) = events.map(|(events, interrupter)| (events, Bell(interrupter))).unzip();
     let events = events.map(|events| Source { events: UnsafeCell::new(events), selecting: Cell::new(false) });
     let clock = || events.as_ref().and_then(Source::now);
     let clock: super::Clock<'_> = &clock;
@@ -166,10 +164,11 @@ impl<E: Events> Loop<'_, E> {
         ended && self.domain.is_empty()
     }
 
-    /// R35: at the first boundary after `quanta` effects or polls, where somebody waits for the event source.
+    /// R35: at the first boundary after `quanta` effects or polls, where somebody waits for the event source. R34: at once, where it is to be
+    /// told of many that do no more.
     fn is_time_to_look(&self) -> bool {
         let domain = self.domain;
-        if domain.since_select.get() < domain.quanta {
+        if domain.since_select.get() < domain.quanta && !domain.points.are_pressing() {
             return false;
         }
         let nobody_waits = !domain.points.any() && domain.timers.is_empty();
@@ -227,9 +226,7 @@ impl<E: Events> Loop<'_, E> {
             }
             let asked = domain.as_task(None, || source.select(wait, &given_up[..told], &mut Signals::new(&domain.points)));
             if let Err(error) = asked {
-                self.broken.set(true);
-                (self.fail)(domain.id, error);
-                domain.run().abort();
+                self.source_failed(error);
             }
             if !more || self.broken.get() {
                 break;
@@ -243,13 +240,24 @@ impl<E: Events> Loop<'_, E> {
             }
         }
         if !domain.timers.is_empty() {
-            let now = domain.now();
-            while let Some(waker) = domain.timers.pop_expired(now) {
-                if let Some(waker) = waker {
-                    domain.foreign(ReportPlace::Waker, || waker.wake());
+            match catch(|| domain.now()) {
+                Ok(now) => {
+                    while let Some(waker) = domain.timers.pop_expired(now) {
+                        if let Some(waker) = waker {
+                            domain.foreign(ReportPlace::Waker, || waker.wake());
+                        }
+                    }
                 }
+                Err(panic) => self.source_failed(EventsError::Panicked(panic)),
             }
         }
+    }
+
+    /// The source is not asked again, and the run ends.
+    fn source_failed(&self, error: EventsError<E::Error>) {
+        self.broken.set(true);
+        (self.fail)(self.domain.id, error);
+        self.domain.run().abort();
     }
 }
 

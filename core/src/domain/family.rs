@@ -26,6 +26,7 @@ use core::task::Context;
 use super::Domain;
 #[cfg(feature = "alloc")]
 use super::group::{self, Group};
+use crate::container::fifo::Fifo;
 use crate::container::list::List;
 use crate::container::mailbox::Mailbox;
 use crate::effect;
@@ -35,6 +36,28 @@ use crate::task::state::{Found, Send};
 use crate::task::waker::borrowed;
 use crate::task::{self, Birth, Header, InboxChain, Parent, ParentKind, Siblings, Stage, TaskRef, home, parent};
 use crate::violation::{ReportPlace, ViolationKind};
+
+/// What [`Domain::mark_cancelled`] leaves to be done.
+enum Marked {
+    /// Nothing: its domain knows.
+    Told,
+    /// To push it to its domain, which may call that domain's interrupt.
+    ToSend,
+    /// It had ended: to drop its result.
+    Ended(Ended),
+}
+
+/// Children met on a walk over lists that foreign code would edit: interrupts and destructors are called when the walk is over.
+struct Aside {
+    to_send: Fifo<InboxChain>,
+    ended: List<Siblings>,
+}
+
+impl Aside {
+    fn new() -> Aside {
+        Aside { to_send: Fifo::new(), ended: List::new() }
+    }
+}
 
 impl Domain {
     // ---- births
@@ -132,23 +155,33 @@ impl Domain {
     /// then for the caller to drop, with [`bury`].
     #[must_use]
     pub(crate) fn cancel(&self, child: TaskRef) -> Option<Ended> {
+        match self.mark_cancelled(child) {
+            Marked::Ended(ended) => return Some(ended),
+            // SAFETY: *Queued*: we set the bit. *Kept*: its home lives until it was delivered.
+            Marked::ToSend => unsafe { child.as_ref().home.as_ref().push(child) },
+            Marked::Told => {}
+        }
+        None
+    }
+
+    /// Marks a child as cancelled; what is still to be done for it may run foreign code.
+    fn mark_cancelled(&self, child: TaskRef) -> Marked {
         // SAFETY: *Parent*: the child is linked, so its list holds it.
         let header = unsafe { child.as_ref() };
         if header.parent_flags.has(parent::CANCELLED) {
-            return None;
+            return Marked::Told;
         }
         header.parent_flags.set(parent::CANCELLED);
         if header.parent_flags.has(parent::DELIVERED) {
             // SAFETY: linked, as it was neither cancelled nor awaited.
-            return Some(unsafe { self.unlink(child) });
+            return Marked::Ended(unsafe { self.unlink(child) });
         }
         if self.is_home_of(header) {
             self.cancel_here(child);
         } else if header.state.cancel() == Send::Push {
-            // SAFETY: *Queued*: we set the bit. *Kept*: its home lives until it was delivered.
-            unsafe { header.home.as_ref().push(child) };
+            return Marked::ToSend;
         }
-        None
+        Marked::Told
     }
 
     /// Cancels a task of this domain: it is looked at before any task is polled.
@@ -184,37 +217,36 @@ impl Domain {
     fn cancel_children(&self, of: TaskRef) {
         // SAFETY: *Home*: the task is this domain's.
         let header = unsafe { of.as_ref() };
-        // Foreign code would edit the lists: the children that have ended are put aside, and their results dropped at last.
-        let ended: List<Siblings> = List::new();
-        self.cancel_list(&header.children, &ended);
+        let aside = Aside::new();
+        self.cancel_list(&header.children, &aside);
         #[cfg(feature = "alloc")]
         {
             let mut next = header.belongings.front();
             while let Some(belonging) = next {
-                // SAFETY: *Linked*; a group frees itself only by foreign code or when its last child leaves, which `put_aside` leaves to the end.
+                // SAFETY: *Linked*; `next` is read before the group, which may go with the last of its children.
                 unsafe {
                     next = header.belongings.after(belonging);
                     if matches!(belonging.as_ref().kind, BelongingKind::Group) {
-                        self.cancel_group(belonging.cast(), &ended);
+                        self.cancel_group(belonging.cast(), &aside);
                     }
                 }
             }
         }
-        self.bury_all(&ended);
+        self.settle(&aside);
     }
 
-    /// Cancels the children of a group; those that have ended are put into `ended`.
+    /// Cancels the children of a group.
     ///
     /// # Safety
     /// *Grouped*: the group is valid; it may be gone afterwards.
     #[cfg(feature = "alloc")]
-    unsafe fn cancel_group(&self, group: NonNull<Group>, ended: &List<Siblings>) {
+    unsafe fn cancel_group(&self, group: NonNull<Group>, aside: &Aside) {
         // SAFETY: promised by the caller. A group goes when its last child does, so there is another list to walk only if it has more.
         unsafe {
             let more = !group.as_ref().taken.is_empty();
-            self.cancel_list(&group.as_ref().children, ended);
+            self.cancel_list(&group.as_ref().children, aside);
             if more {
-                self.cancel_list(&group.as_ref().taken, ended);
+                self.cancel_list(&group.as_ref().taken, aside);
             }
         }
     }
@@ -225,30 +257,38 @@ impl Domain {
     /// *Grouped*: the caller has the group's handle.
     #[cfg(feature = "alloc")]
     pub(crate) unsafe fn cancel_scope(&self, group: NonNull<Group>) {
-        let ended = List::new();
+        let aside = Aside::new();
         // SAFETY: promised by the caller.
         unsafe {
-            group.as_ref().settle(|collector| self.cancel_group(collector, &ended));
-            self.cancel_group(group, &ended);
+            group.as_ref().settle(|collector| self.cancel_group(collector, &aside));
+            self.cancel_group(group, &aside);
         }
-        self.bury_all(&ended);
+        self.settle(&aside);
     }
 
-    fn bury_all(&self, ended: &List<Siblings>) {
-        while let Some(child) = ended.pop_front() {
+    /// Does what was put aside, when no list is walked any more.
+    fn settle(&self, aside: &Aside) {
+        while let Some(child) = aside.to_send.pop() {
+            // SAFETY: *Queued*: `mark_cancelled` set the bit. *Kept*: its home lives until it was delivered, which takes this push.
+            unsafe { child.as_ref().home.as_ref().push(child) };
+        }
+        while let Some(child) = aside.ended.pop_front() {
             // SAFETY: put aside by `cancel_list`, unlinked.
             bury(self, unsafe { Ended::new(child) });
         }
     }
 
-    fn cancel_list(&self, children: &List<Siblings>, ended: &List<Siblings>) {
+    fn cancel_list(&self, children: &List<Siblings>, aside: &Aside) {
         let mut next = children.front();
         while let Some(child) = next {
-            // SAFETY: *Linked*: `child` is in the list; `cancel` unlinks no other.
+            // SAFETY: *Linked*: `child` is in the list; `mark_cancelled` unlinks no other, and runs no foreign code.
             next = unsafe { children.after(child) };
-            if let Some(child) = self.cancel(child) {
+            match self.mark_cancelled(child) {
                 // SAFETY: unlinked, and held by its place in this list from now on.
-                unsafe { ended.push_back(child.into_inner()) };
+                Marked::Ended(child) => unsafe { aside.ended.push_back(child.into_inner()) },
+                // SAFETY: *Queued*: we set the bit, so the inbox link is ours until it is pushed.
+                Marked::ToSend => unsafe { aside.to_send.push_back(child) },
+                Marked::Told => {}
             }
         }
     }

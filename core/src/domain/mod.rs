@@ -39,6 +39,7 @@ use crate::container::mailbox::Mailbox;
 use crate::container::timer_queue::TimerQueue;
 use crate::id::{DomainId, TaskId};
 use crate::outcome::{Panic, catch, discard};
+use crate::platform::Interrupt;
 use crate::random::Random;
 use crate::shim::Counter;
 #[cfg(feature = "alloc")]
@@ -63,6 +64,15 @@ impl Epoch {
 
 /// Asks the event source for the time.
 pub(crate) type Clock<'a> = &'a dyn Fn() -> Option<Instant>;
+
+/// A domain's interrupt, as those call it who wake the domain: they are not at fault if it panics.
+pub(crate) struct Bell<I>(pub(crate) I);
+
+impl<I: Interrupt> Interrupt for Bell<I> {
+    fn interrupt(&self) {
+        Domain::contain(ReportPlace::Interrupt, || self.0.interrupt());
+    }
+}
 
 /// See the [module](self).
 pub(crate) struct Domain {
@@ -269,10 +279,15 @@ impl Domain {
         }
     }
 
-    /// Wakes, from any place. A panic is reported where there is a domain to report it, and goes no further.
+    /// Wakes, from any place.
     pub(crate) fn wake(waker: Waker) {
-        if let Err(panic) = catch(|| waker.wake()) {
-            if identity::is_set() { Domain::report(ReportPlace::Waker, panic) } else { discard(panic) }
+        Domain::contain(ReportPlace::Waker, || waker.wake());
+    }
+
+    /// Runs foreign code, from any place. A panic is reported where there is a domain to report it, and goes no further.
+    pub(crate) fn contain(place: ReportPlace, f: impl FnOnce()) {
+        if let Err(panic) = catch(f) {
+            if identity::is_set() { Domain::report(place, panic) } else { discard(panic) }
         }
     }
 

@@ -26,6 +26,9 @@ use crate::id::PointId;
 /// How many suspension points a domain can have at a time without `alloc`.
 pub const POINTS: usize = 64;
 
+/// How many given-up points are told to `select` at a time.
+pub(crate) const TOLD_AT_ONCE: usize = 32;
+
 #[cfg(feature = "alloc")]
 type Places = alloc::vec::Vec<Place>;
 #[cfg(not(feature = "alloc"))]
@@ -57,6 +60,8 @@ pub(crate) struct Points {
     table: RefCell<Table>,
     /// Places that are not free: while there are any, the event source has something to look for.
     open: Cell<u32>,
+    /// How many points are in the list of the given up.
+    untold: Cell<usize>,
 }
 
 struct Table {
@@ -114,6 +119,11 @@ impl Table {
         self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation && place.state != State::Free)
     }
 
+    /// Whether there is no place for another point.
+    fn is_full(&self) -> bool {
+        !cfg!(feature = "alloc") && self.free == NONE && self.places.len() == POINTS
+    }
+
     fn free(&mut self, index: u32) {
         let place = &mut self.places[index as usize];
         place.state = State::Free;
@@ -128,6 +138,7 @@ impl Points {
         Points {
             table: RefCell::new(Table { places: Places::new(), free: NONE, resumed: List::new(), given_up: List::new() }),
             open: Cell::new(0),
+            untold: Cell::new(0),
         }
     }
 
@@ -194,6 +205,7 @@ impl Points {
             State::Waiting => {
                 place.state = State::GivenUp;
                 table.given_up.push(&mut table.places, id.index);
+                self.untold.set(self.untold.get() + 1);
             }
             State::Fresh | State::Resumed => {
                 self.open.set(self.open.get() - 1);
@@ -238,7 +250,13 @@ impl Points {
     }
 
     pub(crate) fn any_given_up(&self) -> bool {
-        self.table.borrow().given_up.first != NONE
+        self.untold.get() > 0
+    }
+
+    /// Whether the event source is to be told of those given up before anything else is done: they are as many as it is told of at once,
+    /// or take the last places of a table that cannot grow.
+    pub(crate) fn are_pressing(&self) -> bool {
+        self.untold.get() >= TOLD_AT_ONCE || (self.any_given_up() && self.table.borrow().is_full())
     }
 
     /// Fills `ids` with points that were given up, and frees them. How many there were.
@@ -252,6 +270,7 @@ impl Points {
             self.open.set(self.open.get() - 1);
             count += 1;
         }
+        self.untold.set(self.untold.get() - count);
         count
     }
 

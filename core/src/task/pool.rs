@@ -122,11 +122,13 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
     where
         F: Future<Output: Outcome> + 'static,
     {
+        // Here and not further down, so that the compiler names the line that calls this.
+        const { fits::<F, BYTES>() }
         let born = Location::caller();
         let spawned = Domain::with_task(|domain, parent| {
             let Some(slot) = self.take() else { return Err(Full(future)) };
             let birth = domain.birth(parent, born, true, None);
-            // SAFETY: *Slot*: the place was taken, so it is ours, and `place` fits or does not build.
+            // SAFETY: *Slot*: the place was taken, so it is ours; it fits, or this does not build.
             let task = unsafe { Self::place(slot, &birth, future) };
             // SAFETY: the task was just made, for this domain.
             unsafe { domain.adopt(task) };
@@ -138,22 +140,11 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
     /// Puts a task into a place that the caller took.
     ///
     /// # Safety
-    /// The place is taken by the caller (*Slot*).
+    /// The place is taken by the caller (*Slot*), and the future [`fits`].
     unsafe fn place<F: Future<Output: Outcome>>(slot: &'static Slot<BYTES>, birth: &Birth, future: F) -> TaskRef {
-        type Cell<F, const BYTES: usize> = TaskCell<Made, F, (), Pooled<BYTES>>;
-        const {
-            assert!(
-                align_of::<Cell<F, BYTES>>() <= 16,
-                "this future's alignment is above 16, which is all that a TaskPool gives: box what needs more"
-            );
-            assert!(
-                size_of::<Cell<F, BYTES>>() <= size_of::<Memory<BYTES>>(),
-                "this future or its result is larger than BYTES of the TaskPool: make BYTES larger or the future smaller"
-            );
-        }
         // Made from the whole slot, as `free` finds its flag by it.
         let place = core::ptr::from_ref(slot).cast_mut().cast::<Cell<F, BYTES>>();
-        // SAFETY: *Slot*: the memory is ours, large enough and aligned.
+        // SAFETY: *Slot*: the memory is ours; large enough and aligned, as the caller promises.
         unsafe {
             place.write(TaskCell::of_future(birth, future, ()));
             NonNull::new_unchecked(place).cast()
@@ -163,9 +154,25 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
     /// As [`spawn`](Self::spawn), for a task that nobody has as a parent: the main task of a run without an allocator.
     #[cfg(not(feature = "alloc"))]
     pub(crate) fn root<F: Future<Output: Outcome>>(&'static self, birth: &Birth, future: F) -> Option<TaskRef> {
-        // SAFETY: *Slot*: the place was just taken.
+        const { fits::<F, BYTES>() }
+        // SAFETY: *Slot*: the place was just taken; the future fits, or this does not build.
         self.take().map(|slot| unsafe { Self::place(slot, birth, future) })
     }
+}
+
+/// A task as it lies in a place.
+type Cell<F, const BYTES: usize> = TaskCell<Made, F, (), Pooled<BYTES>>;
+
+/// Does not build for a future that a place has no room for.
+const fn fits<F: Future<Output: Outcome>, const BYTES: usize>() {
+    assert!(
+        align_of::<Cell<F, BYTES>>() <= 16,
+        "this future's alignment is above 16, which is all that a TaskPool gives: box what needs more"
+    );
+    assert!(
+        size_of::<Cell<F, BYTES>>() <= size_of::<Memory<BYTES>>(),
+        "this future or its result is larger than BYTES of the TaskPool: make BYTES larger or the future smaller"
+    );
 }
 
 impl<const TASKS: usize, const BYTES: usize> fmt::Debug for TaskPool<TASKS, BYTES> {

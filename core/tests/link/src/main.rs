@@ -12,6 +12,7 @@ use core::cell::Cell;
 use core::fmt::{self, Write};
 use core::future::{pending, poll_fn};
 use core::panic::PanicInfo;
+use core::pin::Pin;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Poll, Waker};
 use core::time::Duration;
@@ -150,6 +151,25 @@ async fn points(device: &'static Device) {
     assert_eq!(device.given_up.get(), 1);
 }
 
+/// Points given up take the last places of the table: the event source is told of them before the next poll, long before a look falls due.
+async fn crowd() {
+    let _live: [Option<Point>; POINTS - 8] = core::array::from_fn(|_| Point::new().ok());
+    for _ in 0..3 {
+        let mut rest: [_; 8] = core::array::from_fn(|_| match Point::new() {
+            Ok(point) => point.suspend(|_| Ok::<(), ()>(())),
+            Err(error) => panic!("{error}"),
+        });
+        poll_fn(|cx| {
+            assert!(rest.iter_mut().all(|point| Pin::new(point).poll(cx).is_pending()));
+            Poll::Ready(())
+        })
+        .await;
+        drop(rest);
+        assert!(matches!(Point::new(), Err(PointError::Full)));
+        yield_now().await;
+    }
+}
+
 /// Time passes when everybody sleeps.
 async fn timers() {
     let before = time::now();
@@ -183,6 +203,7 @@ async fn checks(device: &'static Device) -> Result<u32, &'static str> {
     promises().await;
     pool().await;
     points(device).await;
+    crowd().await;
     timers().await;
     interrupts(device).await;
     assert!(matches!(run(&Board(device), Config::new(), async {}), Err(RunError::Nested)));
