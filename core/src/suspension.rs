@@ -19,6 +19,7 @@ use crate::id::PointId;
 /// A place where a task waits. It belongs to the domain and run it was made in.
 ///
 /// Miou: `Miou.syscall`.
+#[doc(alias = "syscall")]
 #[derive(Debug)]
 pub struct Point {
     id: PointId,
@@ -73,6 +74,7 @@ impl Point {
     /// The name by which the event source resumes it.
     ///
     /// Miou: `Miou.uid`.
+    #[doc(alias = "uid")]
     pub fn id(&self) -> PointId {
         self.id
     }
