@@ -2,7 +2,8 @@
 //!
 //! - whatever gives a future (an `async fn`, a function that returns one) has a section `# Cancellation`; a public type that is a future has
 //!   one too, or names the function whose future it is;
-//! - the chapters for those who come from Miou answer every public item of Miou, as `miou.txt` lists them.
+//! - the chapters for those who come from Miou answer every public item of Miou, as `miou/*.txt` list them.
+//!   The lists were made from the interfaces `miou.mli`, `miou_unix.mli` and those they include, and from the changes up to Miou 0.10.
 //!
 //! The scan reads the sources as `rustfmt` leaves them, line by line: it needs no compiler and sees what macros make, too.
 
@@ -107,6 +108,36 @@ fn what_gives_a_future_says_what_its_cancellation_leaves_behind() {
     assert!(lacking.is_empty(), "these need a section `# Cancellation`:\n{}", lacking.join("\n"));
 }
 
+/// What stands in backticks in the first cells of a text's tables.
+fn first_cells(text: &str) -> Vec<&str> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect()
+}
+
+/// Compares a chapter's first cells with a list of Miou's items: each is there, once, and nothing else.
+fn answers(chapter: &Path, list: &str) {
+    let text = fs::read_to_string(chapter).unwrap();
+    let (mut found, mut items) = (first_cells(&text), list.lines().collect::<Vec<_>>());
+    found.sort();
+    items.sort();
+    let without = |these: &[&str], others: &[&str]| {
+        these.iter().filter(|item| !others.contains(item)).map(|item| item.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(without(&items, &found), [""; 0], "{}: these have no row", chapter.display());
+    assert_eq!(without(&found, &items), [""; 0], "{}: these are no items of Miou's", chapter.display());
+    assert!(found.windows(2).all(|two| two[0] != two[1]), "{}: an item has two rows", chapter.display());
+}
+
+#[test]
+fn every_item_of_miou_has_an_answer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    answers(&root.join("src/guide/from_miou.md"), include_str!("miou/miou.txt"));
+    let unix = root.join("../platform-unix/src/guide/from_miou.md");
+    if unix.exists() {
+        answers(&unix, include_str!("miou/miou_unix.txt"));
+    }
+}
+
 #[test]
 fn the_scan_finds_what_it_is_for() {
     let text = "
@@ -144,6 +175,7 @@ pub async fn seven() {}
     let futures: BTreeSet<&str> = futures_in(text).collect();
     assert_eq!(futures, BTreeSet::from(["Waiting"]));
     assert_eq!(aliases_in("pub type WaitingFor<F> = Waiting<Option<F>>;\npub type Plain = Vec<Waiting<u8>>;", &futures), ["WaitingFor"]);
+    assert_eq!(first_cells("| Miou | here |\n| --- | --- |\n| `a`, `B.c` | `d` |\n| `?e` | f |"), ["a", "B.c", "?e"]);
     let lacking: Vec<usize> =
         without_cancellation(text, &futures).iter().map(|item| item.split(':').next().unwrap().parse().unwrap()).collect();
     assert_eq!(lacking, [5, 13, 17, 23]);
