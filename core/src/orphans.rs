@@ -60,6 +60,8 @@ pub struct Orphans<T, E = Infallible> {
 }
 
 /// What [`Orphans::care`] finds.
+///
+/// Miou: `Some (Some prm)`, `Some None` and `None` of `Miou.care`.
 #[derive(Debug)]
 pub enum Care<T, E = Infallible> {
     /// A child that has ended: its promise awaits without blocking, and is the caller's to await.
