@@ -60,10 +60,16 @@ pub type PromiseOf<F> = Promise<<<F as Future>::Output as Outcome>::Value, <<F a
 #[non_exhaustive]
 pub enum State {
     /// It has not ended, or its end is on its way.
+    ///
+    /// Miou: `Miou.Promise.Running`.
     Running,
     /// It ended with a value, which waits to be awaited or was.
+    ///
+    /// Miou: `Miou.Promise.Finished`.
     Resolved,
     /// It failed or panicked, or was cancelled with the run.
+    ///
+    /// Miou: `Miou.Promise.Exited`.
     Exited,
 }
 

@@ -144,11 +144,17 @@ impl TcpListener {
     ///
     /// # Errors
     /// What the system says.
+    ///
+    /// Miou: `Miou_unix.of_file_descr`.
+    #[doc(alias = "of_file_descr")]
     pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
         TcpListener::try_from(OwnedFd::from(listener))
     }
 
     /// Gives the listener to the standard library. It stays non-blocking.
+    ///
+    /// Miou: `Miou_unix.to_file_descr`.
+    #[doc(alias = "to_file_descr")]
     pub fn into_std(self) -> net::TcpListener {
         net::TcpListener::from(OwnedFd::from(self))
     }

@@ -317,11 +317,17 @@ impl TcpStream {
     ///
     /// # Errors
     /// What the system says.
+    ///
+    /// Miou: `Miou_unix.of_file_descr`.
+    #[doc(alias = "of_file_descr")]
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         TcpStream::try_from(OwnedFd::from(stream))
     }
 
     /// Gives the connection to the standard library. It stays non-blocking: see [`std::net::TcpStream::set_nonblocking`].
+    ///
+    /// Miou: `Miou_unix.to_file_descr`.
+    #[doc(alias = "to_file_descr")]
     pub fn into_std(self) -> net::TcpStream {
         net::TcpStream::from(OwnedFd::from(self))
     }

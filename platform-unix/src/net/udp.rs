@@ -146,11 +146,17 @@ impl UdpSocket {
     ///
     /// # Errors
     /// What the system says.
+    ///
+    /// Miou: `Miou_unix.of_file_descr`.
+    #[doc(alias = "of_file_descr")]
     pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
         UdpSocket::try_from(OwnedFd::from(socket))
     }
 
     /// Gives the socket to the standard library. It stays non-blocking.
+    ///
+    /// Miou: `Miou_unix.to_file_descr`.
+    #[doc(alias = "to_file_descr")]
     pub fn into_std(self) -> net::UdpSocket {
         net::UdpSocket::from(OwnedFd::from(self))
     }
