@@ -36,7 +36,7 @@ use crate::violation::ViolationKind;
 /// ```
 ///
 /// # Panics
-/// Polled again after its result, it panics.
+/// Polled again after its result, or outside a task, it panics. Polled by another task than the parent it is the violation `NotAChild`.
 ///
 /// # Cancellation
 /// `(&mut promise).await` may be dropped and tried again; nothing is lost. Dropping the promise itself forgets the child.
