@@ -34,6 +34,23 @@ fn chance(count: usize) -> usize {
 
 /// Over a slice of optional promises: gives the result of one that ended and leaves `None` in its place. `None` if there is no promise.
 ///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// # use matou_core::{run, await_one_in, platform::Bare, Config, TaskPool};
+/// static WORKERS: TaskPool<2, 64> = TaskPool::new();
+///
+/// # let ran = run(&Bare, Config::new(), async {
+/// let mut promises = [WORKERS.spawn(async { 20 }).ok(), WORKERS.spawn(async { 22 }).ok()];
+/// let mut sum = 0;
+/// while let Some(result) = await_one_in(&mut promises).await {
+///     sum += result.unwrap_or(0);
+/// }
+/// assert_eq!(sum, 42);
+/// # });
+/// # assert!(ran.is_ok());
+/// # }
+/// ```
+///
 /// # Cancellation
 /// Dropped early it loses nothing.
 pub fn await_one_in<T, E>(promises: &mut [Option<Promise<T, E>>]) -> AwaitOneIn<'_, T, E> {
@@ -274,6 +291,24 @@ mod owned {
 
     /// Gives the result of the first promise to end, cancels the others, and waits until they have ended. `None` if the list is empty.
     ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// # use matou_core::{run, spawn, await_first, platform::Bare, yield_now, Config};
+    /// # let ran = run(&Bare, Config::new(), async {
+    /// let hare = spawn(async { "hare" });
+    /// let tortoise = spawn(async {
+    ///     for _ in 0..1000 {
+    ///         yield_now().await;
+    ///     }
+    ///     "tortoise"
+    /// });
+    /// let winner = await_first(vec![tortoise, hare]).await;
+    /// assert!(matches!(winner, Some(Ok("hare")))); // The other is cancelled, and has ended.
+    /// # });
+    /// # assert!(ran.is_ok());
+    /// # }
+    /// ```
+    ///
     /// # Cancellation
     /// Dropped early it cancels them all.
     ///
@@ -312,6 +347,18 @@ mod owned {
     }
 
     /// Awaits all promises and gives their results in the same order.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// # use matou_core::{run, spawn, await_all, platform::Bare, Config, Exit};
+    /// # let ran = run(&Bare, Config::new(), async {
+    /// let halves: Vec<_> = (0..4).map(|n| spawn(async move { if n % 2 == 0 { Ok(n / 2) } else { Err("odd") } })).collect();
+    /// let results = await_all(halves).await; // All of them, whether any fails or not.
+    /// assert!(matches!(results[..], [Ok(0), Err(Exit::Failed("odd")), Ok(1), Err(Exit::Failed("odd"))]));
+    /// # });
+    /// # assert!(ran.is_ok());
+    /// # }
+    /// ```
     ///
     /// # Cancellation
     /// Dropped early it cancels those that have not ended.

@@ -63,6 +63,7 @@ pub(crate) fn count(domain: &Domain) {
 /// Dropped early it leaves nothing behind.
 ///
 /// Miou: `Miou.yield`.
+#[doc(alias = "yield")]
 pub fn yield_now() -> YieldNow {
     YieldNow { yielded: false }
 }

@@ -107,6 +107,7 @@ impl<F> core::error::Error for Full<F> {}
 /// No domain can take a `call`: there is none besides domain 0 and the caller's, or the caller is not a task. The closure is given back.
 ///
 /// Miou: `Miou.No_domain_available`.
+#[doc(alias = "No_domain_available")]
 #[cfg(feature = "alloc")]
 pub struct NoDomainAvailable<F = ()>(pub F);
 
@@ -199,6 +200,7 @@ pub enum OwnershipError {
     /// Another task owns it: this one.
     ///
     /// Miou: `Miou.Not_owner`.
+    #[doc(alias = "Not_owner")]
     NotOwner(TaskId),
     /// It cannot be taken, as this task owns it.
     AlreadyOwned(TaskId),

@@ -23,6 +23,8 @@ impl DomainId {
     ///
     /// # Panics
     /// If `index` is not below [`DomainId::MAX`].
+    ///
+    /// Miou: `Miou.Domain.Uid.of_int`.
     pub const fn new(index: usize) -> DomainId {
         assert!(index < DomainId::MAX, "a run has at most DomainId::MAX domains");
         DomainId(index as u16)

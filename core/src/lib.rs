@@ -29,6 +29,10 @@
 //!
 //! Without `std` the program links in one slot per thread of execution: see [`set_context`].
 //!
+//! # For those who come from Miou
+//!
+//! Most names are Miou's own; [`guide::from_miou`] has a table of all of them, and of what differs.
+//!
 //! # The architecture
 //!
 //! Files import downwards only:
@@ -65,6 +69,8 @@ mod await_many;
 pub mod domain;
 pub mod effect;
 mod error;
+#[cfg(feature = "std")]
+pub mod guide;
 pub mod hook;
 mod id;
 mod outcome;

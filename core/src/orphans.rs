@@ -51,6 +51,8 @@ use crate::violation::{ReportPlace, ViolationKind};
 /// ```
 ///
 /// Miou: `'a Miou.orphans`.
+#[doc(alias = "orphans")]
+#[doc(alias = "JoinSet")]
 pub struct Orphans<T, E = Infallible> {
     group: Cell<Option<NonNull<Group>>>,
     /// Not `Send`; and invariant, since children of these types go in and come out.
@@ -58,6 +60,8 @@ pub struct Orphans<T, E = Infallible> {
 }
 
 /// What [`Orphans::care`] finds.
+///
+/// Miou: `Some (Some prm)`, `Some None` and `None` of `Miou.care`.
 #[derive(Debug)]
 pub enum Care<T, E = Infallible> {
     /// A child that has ended: its promise awaits without blocking, and is the caller's to await.
@@ -178,6 +182,9 @@ impl<T, E> Orphans<T, E> {
     /// # Panics
     /// Outside a task.
     ///
+    /// # Cancellation
+    /// The promise is the caller's from then on: dropped, it forgets the child.
+    ///
     /// Miou: `Miou.take`.
     #[track_caller]
     pub fn take(&self) -> Option<Promise<T, E>> {
@@ -211,6 +218,7 @@ impl<T, E> Orphans<T, E> {
     /// Dropped early it loses nothing.
     ///
     /// Miou: `Miou.get` in a loop.
+    #[doc(alias = "get")]
     #[track_caller]
     pub fn next(&self) -> Next<'_, T, E> {
         Next { orphans: self, ticket: None, place: Location::caller() }
@@ -219,6 +227,7 @@ impl<T, E> Orphans<T, E> {
     /// How many children are left in it, ended or not.
     ///
     /// Miou: `Miou.length`.
+    #[doc(alias = "length")]
     pub fn len(&self) -> usize {
         // SAFETY: *Grouped*: we have the handle.
         self.group.get().map_or(0, |group| unsafe { group.as_ref() }.len.get())

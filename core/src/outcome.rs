@@ -111,7 +111,7 @@ normal!(String);
 #[cfg(feature = "alloc")]
 normal_generic!((T: ?Sized) Box<T>, (T: ?Sized) Rc<T>, (T: ?Sized) Arc<T>, (T) Vec<T>);
 
-/// Names `!` on stable: the output of `fn() -> !`.
+/// Names `!` on stable: the output of `fn() -> !`. It is how [`Outcome`] is implemented for it, and of no other use.
 pub trait Returns {
     /// What the function returns.
     type Output;
@@ -132,6 +132,21 @@ impl Outcome for <fn() -> ! as Returns>::Output {
 }
 
 /// An abnormal end.
+///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// use matou_core::{Exit, Promise};
+///
+/// async fn told(child: Promise<(), std::io::Error>) -> String {
+///     match child.await {
+///         Ok(()) => "it ended normally".into(),
+///         Err(Exit::Failed(error)) => format!("it returned an error: {error}"),
+///         Err(Exit::Cancelled) => "it was cancelled".into(),
+///         Err(Exit::Panicked(panic)) => format!("it panicked: {}", panic.message()),
+///     }
+/// }
+/// # }
+/// ```
 ///
 /// Miou: the exception that `Miou.await` gives in `Error`; `Cancelled` is `Miou.Cancelled`.
 #[derive(Debug)]

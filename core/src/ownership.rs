@@ -308,6 +308,7 @@ macro_rules! resource {
             /// The finaliser runs with no current task, on its owner's domain, and must not block.
             ///
             /// Miou: `Miou.Ownership.create`.
+            #[doc(alias = "create")]
             #[track_caller]
             pub fn new(value: T, finaliser: impl FnOnce(T) + $($finaliser_bound)* 'static) -> Self {
                 $name { shared: Shared::new(value, Box::new(finaliser), Location::caller()) }

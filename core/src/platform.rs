@@ -10,6 +10,101 @@
 //! 3. A task that must wait makes a [`Point`](crate::suspension::Point), tells the event source its id, and suspends.
 //! 4. The core calls [`Events::select`]; the source names the points whose event has come, with [`Signals::resume`].
 //! 5. A point given up meanwhile (its task was cancelled) is named to the next `select` in `cancelled`, exactly once.
+//!
+//! A whole platform, a machine with one button and a clock, and the effect that waits for the button:
+//!
+//! ```
+//! # #[cfg(feature = "std")] {
+//! use std::cell::RefCell;
+//! use std::convert::Infallible;
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! use std::thread::{self, Thread};
+//!
+//! use matou_core::platform::{Events, Interrupt, Platform, Signals, Wait};
+//! use matou_core::suspension::{Point, PointError};
+//! use matou_core::time::{self, Instant};
+//! use matou_core::{Config, DomainId, PointId, run, spawn};
+//!
+//! static PRESSED: AtomicBool = AtomicBool::new(false);
+//!
+//! thread_local! {
+//!     /// Who waits for the button.
+//!     static WAITING: RefCell<Vec<PointId>> = const { RefCell::new(Vec::new()) };
+//! }
+//!
+//! async fn pressed() -> Result<(), PointError> {
+//!     Point::new()?.suspend(|id| Ok(WAITING.with_borrow_mut(|waiting| waiting.push(id)))).await
+//! }
+//!
+//! struct Machine;
+//!
+//! impl Platform for Machine {
+//!     type Error = Infallible;
+//!     type Events = Button;
+//!
+//!     fn events(&self, _: DomainId) -> Result<Button, Infallible> {
+//!         Ok(Button { started: std::time::Instant::now() })
+//!     }
+//!
+//!     fn domains(&self, _no_workers: usize, _: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> Result<(), Infallible> {
+//!         Ok(main())
+//!     }
+//! }
+//!
+//! struct Button {
+//!     started: std::time::Instant,
+//! }
+//!
+//! struct Unpark(Thread);
+//!
+//! impl Interrupt for Unpark {
+//!     fn interrupt(&self) {
+//!         self.0.unpark();
+//!     }
+//! }
+//!
+//! impl Events for Button {
+//!     type Interrupt = Unpark;
+//!     type Error = Infallible;
+//!
+//!     fn interrupter(&self) -> Unpark {
+//!         Unpark(thread::current())
+//!     }
+//!
+//!     fn now(&self) -> Instant {
+//!         Instant::from_nanos(self.started.elapsed().as_nanos() as u64)
+//!     }
+//!
+//!     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), Infallible> {
+//!         WAITING.with_borrow_mut(|waiting| waiting.retain(|id| !cancelled.contains(id)));
+//!         if !PRESSED.load(Ordering::Acquire) {
+//!             match wait {
+//!                 Wait::No => {}
+//!                 Wait::Until(time) => thread::park_timeout(time.saturating_duration_since(self.now())),
+//!                 Wait::Forever => thread::park(),
+//!             }
+//!         }
+//!         if PRESSED.swap(false, Ordering::Acquire) {
+//!             WAITING.take().into_iter().for_each(|id| signals.resume(id));
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let machine = thread::current();
+//! let ran = run(&Machine, Config::new(), async {
+//!     let waiting = spawn(pressed());
+//!     time::sleep(std::time::Duration::from_millis(1)).await;
+//!     let finger = thread::spawn(move || {
+//!         PRESSED.store(true, Ordering::Release);
+//!         machine.unpark();
+//!     });
+//!     assert!(waiting.await.is_ok());
+//!     finger.join().unwrap();
+//! });
+//! assert!(ran.is_ok());
+//! # }
+//! ```
 
 use crate::id::{DomainId, PointId};
 use crate::time::Instant;
@@ -25,6 +120,11 @@ pub trait Platform: Sync {
     type Events: Events<Error = Self::Error>;
 
     /// Makes the event source of `domain`. Called on that domain's own thread, once; what it returns is dropped there.
+    ///
+    /// # Errors
+    /// End the run as [`RunError::Events`](crate::RunError::Events).
+    ///
+    /// Miou: `?events` of `Miou.run`; the drop is `finaliser` of `Miou.events`.
     fn events(&self, domain: DomainId) -> Result<Self::Events, Self::Error>;
 
     /// Starts `workers` threads of execution, calls `worker` on each with [`DomainId`]s from 1 to `workers`, calls
@@ -32,6 +132,9 @@ pub trait Platform: Sync {
     ///
     /// `worker` returns only after `main` ran. Therefore, if not all threads can be started, none of them may call
     /// `worker`: the threads wait at a gate until all exist, else leave, `main` is not called, and the error is returned.
+    ///
+    /// # Errors
+    /// Give [`RunError::Platform`](crate::RunError::Platform): nothing ran.
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> Result<(), Self::Error>;
 }
 
@@ -62,11 +165,16 @@ pub trait Events {
     /// - `cancelled` names the points given up since the last call, each exactly once: the source forgets them.
     /// - It runs no foreign code: no waker, no destructor of a user's.
     ///
-    /// An error ends the run as [`RunError::Events`](crate::RunError::Events), after everything was cancelled and finalised.
+    /// # Errors
+    /// End the run as [`RunError::Events`](crate::RunError::Events), after everything was cancelled and finalised.
+    ///
+    /// Miou: `Miou.select`.
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), Self::Error>;
 }
 
 /// How long [`Events::select`] may wait.
+///
+/// Miou: `~block` of `Miou.select`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Not at all: tasks are runnable.

@@ -36,12 +36,14 @@ use crate::violation::ViolationKind;
 /// ```
 ///
 /// # Panics
-/// Polled again after its result, it panics.
+/// Polled again after its result, or outside a task, it panics. Polled by another task than the parent it is the violation `NotAChild`.
 ///
 /// # Cancellation
 /// `(&mut promise).await` may be dropped and tried again; nothing is lost. Dropping the promise itself forgets the child.
 ///
 /// Miou: `'a Miou.t`.
+#[doc(alias = "await")]
+#[doc(alias = "JoinHandle")]
 #[must_use = "a promise that is dropped is a forgotten child: await it or cancel it"]
 pub struct Promise<T, E = Infallible> {
     task: TaskRef,
@@ -53,15 +55,21 @@ pub type PromiseOf<F> = Promise<<<F as Future>::Output as Outcome>::Value, <<F a
 
 /// How a child stands, as its parent knows it.
 ///
-/// Miou: `Miou.Promise.State.t`.
+/// Miou: `Miou.Promise.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
     /// It has not ended, or its end is on its way.
+    ///
+    /// Miou: `Miou.Promise.Running`.
     Running,
     /// It ended with a value, which waits to be awaited or was.
+    ///
+    /// Miou: `Miou.Promise.Finished`.
     Resolved,
     /// It failed or panicked, or was cancelled with the run.
+    ///
+    /// Miou: `Miou.Promise.Exited`.
     Exited,
 }
 
@@ -79,6 +87,7 @@ impl<T, E> Promise<T, E> {
     /// The child's id.
     ///
     /// Miou: `Miou.Promise.uid`.
+    #[doc(alias = "uid")]
     pub fn id(&self) -> TaskId {
         self.header().id
     }
@@ -138,7 +147,14 @@ impl<T, E> Promise<T, E> {
     ///
     /// From a task that is not the parent it is the violation `NotAChild`.
     ///
+    /// # Panics
+    /// Outside a task, while the run goes on.
+    ///
+    /// # Cancellation
+    /// The child is cancelled by the call. Dropping the [`Cancellation`] early takes nothing back; it only does not wait.
+    ///
     /// Miou: `Miou.cancel`.
+    #[doc(alias = "abort")]
     pub fn cancel(self) -> Cancellation {
         let task = self.task;
         core::mem::forget(self);
@@ -331,6 +347,7 @@ pub struct Cancellation {
 
 impl Cancellation {
     /// The child's id.
+    #[doc(alias = "uid")]
     pub fn id(&self) -> TaskId {
         // SAFETY: *Counted*: it has the promise's place among the holders.
         unsafe { self.task.as_ref() }.id

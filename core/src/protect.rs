@@ -40,6 +40,7 @@ use crate::violation::ReportPlace;
 /// The future is dropped, then `finally(true)` is called, then `on_cancellation`, with the task still the current one.
 ///
 /// Miou: `Miou.protect`.
+#[doc(alias = "finally")]
 pub fn protect<F, C, L>(future: F, on_cancellation: C, finally: L) -> impl Future<Output = F::Output>
 where
     F: Future,

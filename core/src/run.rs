@@ -163,6 +163,21 @@ fn place_root(birth: &Birth, root: Root) -> Option<TaskRef> {
 ///
 /// `main` is neither `Send` nor `'static`; what it spawns is `'static`. `run` may be called again, and from several threads at once.
 ///
+/// ```
+/// # #[cfg(feature = "std")] {
+/// use matou_core::{run, spawn, platform::Bare, Config, RunError};
+///
+/// let forgetful = run(&Bare, Config::new().seed(7), async {
+///     drop(spawn(async { 42 }));
+/// });
+/// match forgetful {
+///     Ok(()) => unreachable!(),
+///     Err(RunError::Violation(violation)) => println!("{violation}"), // It names both tasks and their source lines.
+///     Err(other) => println!("{other}"),
+/// }
+/// # }
+/// ```
+///
 /// # Errors
 /// [`RunError::Failed`] and [`RunError::Panicked`] are the main task's abnormal ends. [`RunError::Violation`] tells which rule was
 /// broken by which task. In each case every task was cancelled, every finaliser has run and every thread was joined.

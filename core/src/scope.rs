@@ -47,6 +47,7 @@ use crate::violation::ViolationKind;
 ///
 /// # Cancellation
 /// Dropped early it cancels its children and does not wait for them; the task's own end does.
+#[doc(alias = "nursery")]
 #[track_caller]
 pub fn scope<F: Future<Output: Outcome>>(future: F) -> Scope<F> {
     Scope { frame: Frame::scope(Location::caller()), future: Some(future), output: None, ticket: 0, _pinned: PhantomPinned }

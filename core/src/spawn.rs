@@ -51,8 +51,13 @@ pub type Results<T, E> = Vec<Result<T, Exit<E>>>;
 /// # Panics
 /// Outside a task.
 ///
+/// # Cancellation
+/// Dropping the promise does not cancel the child, it forgets it: see [`Promise`]. [`Promise::cancel`] cancels it, and so does an abnormal end
+/// of its parent.
+///
 /// Miou: `Miou.async`, `call_cc` in the tutorial.
 #[track_caller]
+#[doc(alias = "async")]
 #[doc(alias = "call_cc")]
 pub fn spawn<F>(future: F) -> Promise<Value<F>, Error<F>>
 where
@@ -91,6 +96,10 @@ where
 ///
 /// # Errors
 /// [`NoDomainAvailable`], with the closure, if the run has no other worker, and outside a task.
+///
+/// # Cancellation
+/// Dropping the promise does not cancel the child, it forgets it: as for [`spawn`]. [`Promise::cancel`] cancels it, and so does an abnormal end
+/// of its parent.
 ///
 /// Miou: `Miou.call`.
 #[track_caller]
@@ -272,6 +281,9 @@ impl<Reach> Task<Reach> {
     ///
     /// # Errors
     /// [`SpawnRefusal`] tells why not: a gift that is not the current task's, a pin to another domain, no current task.
+    ///
+    /// # Cancellation
+    /// As for [`spawn`].
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> Result<Promise<Value<F>, Error<F>>, SpawnError<F>>
     where
@@ -334,6 +346,11 @@ impl<Reach> Task<Reach> {
     /// # Errors
     /// [`SpawnRefusal`] tells why not: a gift that is not the current task's, no other worker, a pin to an unknown domain, to domain 0 or
     /// to the current one.
+    ///
+    /// # Cancellation
+    /// As for [`call`].
+    ///
+    /// Miou: `Miou.call`.
     #[track_caller]
     pub fn call<C, F>(self, make: C) -> Result<Promise<Value<F>, Error<F>>, SpawnError<C>>
     where

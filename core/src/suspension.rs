@@ -18,7 +18,10 @@ use crate::id::PointId;
 
 /// A place where a task waits. It belongs to the domain and run it was made in.
 ///
+/// The module [`platform`](crate::platform) shows one with its event source.
+///
 /// Miou: `Miou.syscall`.
+#[doc(alias = "syscall")]
 #[derive(Debug)]
 pub struct Point {
     id: PointId,
@@ -73,14 +76,17 @@ impl Point {
     /// The name by which the event source resumes it.
     ///
     /// Miou: `Miou.uid`.
+    #[doc(alias = "uid")]
     pub fn id(&self) -> PointId {
         self.id
     }
 
     /// Waits until the point is resumed.
     ///
-    /// `register` is called in the first poll that does not find it resumed; an error of its own is the result of the suspension, and the
-    /// point is then as if it had never been registered.
+    /// `register` is called in the first poll that does not find it resumed.
+    ///
+    /// # Errors
+    /// Those of `register`: the point is then as if it had never been registered.
     ///
     /// # Panics
     /// When polled after its result, or in another domain or run than the point was made in.

@@ -31,6 +31,7 @@ pub enum ViolationKind {
     /// A task ended normally with a child neither awaited nor cancelled. (R3)
     ///
     /// Miou: `Miou.Still_has_children`.
+    #[doc(alias = "Still_has_children")]
     StillHasChildren {
         /// The child.
         child: TaskId,
@@ -40,6 +41,7 @@ pub enum ViolationKind {
     /// A task awaited or cancelled a child of another task, or used its `Orphans`. (R5, R24)
     ///
     /// Miou: `Miou.Not_a_child`.
+    #[doc(alias = "Not_a_child")]
     NotAChild {
         /// The task that was awaited or cancelled; none where an `Orphans` was used.
         child: Option<TaskId>,
@@ -51,6 +53,7 @@ pub enum ViolationKind {
     /// A task ended normally and still owned a resource. (R28)
     ///
     /// Miou: `Miou.Resource_leaked`.
+    #[doc(alias = "Resource_leaked")]
     ResourceLeaked {
         /// Where the task became its owner.
         owned: &'static Location<'static>,

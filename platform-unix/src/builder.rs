@@ -120,6 +120,7 @@ impl Builder {
     /// Where chance comes from, so that a run can be had again.
     ///
     /// Miou: `?g` of `Miou.run`.
+    #[doc(alias = "g")]
     pub fn seed(mut self, seed: u64) -> Builder {
         self.seed = Some(seed);
         self

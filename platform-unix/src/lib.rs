@@ -49,6 +49,11 @@
 //! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
 //!
+//! # For those who come from elsewhere
+//!
+//! [`guide::from_tokio`] has the names, and tells what `select!`, timeouts, `?` and dropped handles do to children here.
+//! [`guide::from_miou`] and [the core's](matou_core::guide::from_miou) have every name of Miou.
+//!
 //! # Panics and processes
 //!
 //! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
@@ -59,6 +64,7 @@
 
 mod builder;
 mod descriptor;
+pub mod guide;
 mod interrupt;
 pub mod net;
 pub mod owned;

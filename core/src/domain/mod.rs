@@ -304,6 +304,7 @@ impl Domain {
 /// The domain of the current task, or of the thread a run was called on; `None` outside a run.
 ///
 /// Miou: `Miou.Domain.self`.
+#[doc(alias = "self")]
 pub fn current() -> Option<DomainId> {
     Domain::with(|domain| domain.id)
 }

@@ -293,6 +293,7 @@ impl<'a> Signals<'a> {
     /// Resumes a point, at most once. It only queues: the point's task is woken after `select` has returned. A stale id is ignored.
     ///
     /// Miou: `Miou.signal`.
+    #[doc(alias = "signal")]
     pub fn resume(&mut self, id: PointId) {
         self.points.resume(id);
     }

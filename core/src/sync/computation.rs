@@ -62,6 +62,7 @@ impl<T> Computation<T> {
     /// The value is given back if there is one already, or another thread is setting it.
     ///
     /// Miou: `Miou.Computation.try_return`.
+    #[doc(alias = "try_return")]
     pub fn try_complete(&self, value: T) -> Result<(), T> {
         let first = if cfg!(matou_fault = "computation_in_two_steps") {
             let first = self.state.load(Ordering::Acquire) == EMPTY;
@@ -109,6 +110,7 @@ impl<T> Computation<T> {
     /// Dropped early it leaves nothing behind.
     ///
     /// Miou: `Miou.Computation.await`.
+    #[doc(alias = "await")]
     pub async fn wait(&self) -> &T {
         // A wait ends at once when the list is closed, which is done after the value was set.
         self.waiters.wait(SIGNAL, |_, _| ()).await;

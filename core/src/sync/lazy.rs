@@ -48,6 +48,7 @@ impl<T, F> Lazy<T, F> {
         /// A value that `make` computes. Where a computation is cut short `make` is called again.
         ///
         /// Miou: `Miou.Lazy.from_fun`.
+        #[doc(alias = "from_fun")]
         pub fn new(make: F) -> Lazy<T, F> {
             Lazy { make, turn: Waiters::new(1), value: Computation::new(), computing: AtomicUsize::new(0) }
         }

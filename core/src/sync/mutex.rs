@@ -118,6 +118,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 /// The value of a [`Mutex`], until it is dropped.
 ///
 /// Miou: what `Miou.Mutex.unlock` ends.
+#[doc(alias = "unlock")]
 #[must_use = "the mutex is given back at once when this is dropped"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,

@@ -97,6 +97,7 @@ impl Trigger {
     /// Whether it was signalled.
     ///
     /// Miou: `Miou.Trigger.is_signaled`.
+    #[doc(alias = "is_signaled")]
     pub fn is_signalled(&self) -> bool {
         self.state.load(Ordering::Acquire) & SIGNALLED != 0
     }
@@ -111,6 +112,7 @@ impl Trigger {
     /// Dropped early it leaves the trigger as if it had not waited; another may wait then.
     ///
     /// Miou: `Miou.Trigger.await`.
+    #[doc(alias = "await")]
     pub fn wait(&self) -> Wait<'_> {
         Wait { trigger: self, claimed: false }
     }

@@ -117,6 +117,9 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
     ///
     /// # Panics
     /// Outside a task.
+    ///
+    /// # Cancellation
+    /// Dropping the promise does not cancel the child, it forgets it: see [`Promise`].
     #[track_caller]
     pub fn spawn<F>(&'static self, future: F) -> Result<PromiseOf<F>, Full<F>>
     where

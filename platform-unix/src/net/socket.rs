@@ -45,11 +45,17 @@ macro_rules! socket {
             ///
             /// # Errors
             /// What the system says.
+            ///
+            /// Miou: `Miou_unix.of_file_descr`.
+            #[doc(alias = "of_file_descr")]
             pub fn from_std(socket: $Std) -> io::Result<$Socket> {
                 $Socket::try_from(OwnedFd::from(socket))
             }
 
             /// Gives the socket to the standard library. It stays non-blocking, until `set_nonblocking(false)` there.
+            ///
+            /// Miou: `Miou_unix.to_file_descr`.
+            #[doc(alias = "to_file_descr")]
             pub fn into_std(self) -> $Std {
                 <$Std>::from(OwnedFd::from(self))
             }

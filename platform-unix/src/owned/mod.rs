@@ -80,6 +80,8 @@ macro_rules! ownership {
         ///
         /// # Errors
         /// Outside a task; the socket is closed then.
+        ///
+        /// Miou: `Miou_unix.Ownership.of_file_descr`.
         #[track_caller]
         pub fn new(socket: $plain) -> Result<Self, OwnershipError> {
             Self::new_at(socket, Location::caller())
@@ -92,6 +94,8 @@ macro_rules! ownership {
         }
 
         /// What is given to a child: `Task::new().give(socket.resource())`.
+        ///
+        /// Miou: `Miou_unix.Ownership.resource`.
         pub fn resource(&self) -> &Resource<$plain> {
             &self.resource
         }

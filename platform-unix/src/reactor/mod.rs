@@ -63,6 +63,7 @@ use crate::time::Duration;
 #[non_exhaustive]
 pub enum Reactor {
     /// `epoll`, edge-triggered: an event costs the same with ten sockets and with ten thousand. Linux only.
+    #[doc(alias = "epoll_wait")]
     Epoll,
     /// `poll(2)`: on every Unix; each sleep costs time in proportion to the sockets that are waited for.
     Poll,
