@@ -36,6 +36,7 @@
 //! | module | what | Miou |
 //! | --- | --- | --- |
 //! | the root | [`run`] and [`Builder`]: domains as threads, settings | `Miou_unix.run` |
+//! | [`blocking()`] | blocking work, on threads beside the domains | |
 //! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
@@ -56,6 +57,7 @@
 // What epoll alone needs.
 #![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
 
+mod blocking;
 mod builder;
 mod interrupt;
 pub mod net;
@@ -68,6 +70,7 @@ pub mod time;
 #[doc(inline)]
 pub use matou_core::*;
 
+pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
 pub use self::reactor::Reactor;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use matou_unix::net::{TcpStream, UdpSocket};
 use matou_unix::signal::{self, Kind};
-use matou_unix::{Orphans, Task, call, owned, spawn, time};
+use matou_unix::{Orphans, Task, blocking, call, owned, spawn, time};
 use support::{EVERYWHERE, Setup, Watchdog, any, echo, listen, pair};
 
 fn count(of: &str) -> usize {
@@ -52,6 +52,10 @@ fn everything(setup: &Setup) {
         waits.cancel().await;
         let datagrams = UdpSocket::bind(any())?;
         spawn(async move { datagrams.recv(&mut [0; 1]).await }).cancel().await;
+
+        // Threads for blocking work: one that ended, one that is let finish.
+        blocking(|| ()).await?;
+        assert!(time::timeout(Duration::from_micros(100), blocking(|| std::thread::sleep(Duration::from_millis(2)))).await.is_err());
 
         let mut signals = signal::signal(Kind::USER_1)?;
         signal::on(Kind::USER_2, || ())?;
