@@ -37,6 +37,7 @@
 //! | --- | --- | --- |
 //! | the root | [`run`] and [`Builder`]: domains as threads, settings | `Miou_unix.run` |
 //! | [`blocking()`] | blocking work, on threads beside the domains | |
+//! | [`fs`] | files and directories, with the conventions of [`std::fs`] | |
 //! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
@@ -59,6 +60,7 @@
 
 mod blocking;
 mod builder;
+pub mod fs;
 mod interrupt;
 pub mod net;
 pub mod owned;

@@ -249,6 +249,28 @@ mod tests {
     }
 
     #[test]
+    fn there_are_never_more_than_the_most() {
+        struct Waits(Mutex<std::sync::mpsc::Receiver<()>>);
+        impl Queued for Waits {
+            fn run(self: Arc<Self>) {
+                let _released = self.0.lock().unwrap().recv();
+            }
+            fn discard(self: Arc<Self>) {}
+        }
+        let pool = Pool::new(3, None);
+        let threads = |jobs: usize| {
+            let (releases, jobs): (Vec<_>, Vec<_>) = (0..jobs).map(|_| channel::<()>()).map(|(tx, rx)| (tx, Waits(Mutex::new(rx)))).unzip();
+            jobs.into_iter().for_each(|job| _ = pool.submit(Arc::new(job)).unwrap());
+            (pool.state().threads.len(), releases)
+        };
+        let (two, first) = threads(2);
+        let (three, then) = threads(3);
+        assert_eq!((two, three), (2, 3));
+        drop((first, then));
+        pool.close();
+    }
+
+    #[test]
     fn an_idle_thread_is_used_again() {
         let pool = Pool::new(8, None);
         let (says, said) = channel();
