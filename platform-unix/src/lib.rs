@@ -38,6 +38,7 @@
 //! | the root | [`run`] and [`Builder`]: domains as threads, settings | `Miou_unix.run` |
 //! | [`blocking()`] | blocking work, on threads beside the domains | |
 //! | [`fs`] | files and directories, with the conventions of [`std::fs`] | |
+//! | [`Async`] | pipes, terminals, devices: any descriptor that can be waited for | `Miou_unix.of_file_descr` |
 //! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
@@ -46,20 +47,21 @@
 //!
 //! # How it waits
 //!
-//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A socket registers with it
+//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A descriptor registers with it
 //! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
 //!
 //! # Panics and processes
 //!
 //! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
-//! to. Writing to a peer that is gone is an error, never `SIGPIPE`.
+//! to. Writing to the peer of a socket that is gone is an error, never `SIGPIPE`; for pipes see [`Async::write`].
 
 // What epoll alone needs.
 #![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
 
 mod blocking;
 mod builder;
+mod descriptor;
 pub mod fs;
 mod interrupt;
 pub mod net;
@@ -74,6 +76,7 @@ pub use matou_core::*;
 
 pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
+pub use self::descriptor::Async;
 pub use self::reactor::Reactor;
 
 /// The README's examples, so that they cannot rot.

@@ -26,8 +26,8 @@
 //!
 //! A [`File`] and a [`ReadDir`] stay whole: what follows waits for what was given up, and a read that was given up loses no byte.
 //!
-//! A pipe, a terminal or a device may keep a thread of the pool, and so the end of the run, waiting for ever. Those belong to the reactor, not
-//! here.
+//! A pipe, a terminal or a device may keep a thread of the pool, and so the end of the run, waiting for ever. Those are for
+//! [`Async`](crate::Async).
 //!
 //! # Buffers
 //!

@@ -3,18 +3,18 @@
 //! A [`TcpListener`] belongs to one domain at a time; any number of tasks there may accept from it. For one per domain, either
 //! [`try_clone`](TcpListener::try_clone) it or bind several with `reuse_port`.
 
-use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, sockopt};
+use rustix::net::SocketAddrAny;
 
 use super::options::TcpListenerBuilder;
-use super::source::{Holder, Source, perform};
-use super::stream::{self, TcpStream};
+use super::socket::socket;
+use super::stream::TcpStream;
 use super::sys;
+use crate::descriptor::source::{Holder, Source, perform};
 use crate::reactor::Direction;
 
 /// A TCP socket that accepts connections.
@@ -58,10 +58,6 @@ impl TcpListener {
         TcpListener { source: Source::new(fd) }
     }
 
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
-    }
-
     /// Binds to `addr` and listens, with `SO_REUSEADDR`. Port 0 takes one that is free; see
     /// [`local_addr`](TcpListener::local_addr). Outside a run, too.
     ///
@@ -92,7 +88,8 @@ impl TcpListener {
     ///
     /// Miou: `Miou_unix.accept`.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        stream::accepted(accept(&self.source).await?)
+        let (fd, peer) = accept(&self.source).await?;
+        Ok((TcpStream::new(fd), peer))
     }
 
     /// A second handle on the same listener, for another domain: each connection goes to one of them.
@@ -114,25 +111,10 @@ impl TcpListener {
     pub fn try_clone(&self) -> io::Result<TcpListener> {
         Ok(TcpListener::new(self.source.as_fd().try_clone_to_owned()?))
     }
+}
 
-    /// The address it is bound to.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::address(rustix::net::getsockname(&self.source)?)
-    }
-
-    /// Takes the error that happened to the socket since the last call that told one.
-    ///
-    /// # Errors
-    /// If it cannot be asked.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(sockopt::socket_error(&self.source)?.err().map(io::Error::from))
-    }
-
-    /// Takes over a listener of the standard library, and makes it non-blocking.
-    ///
+socket! {
+    TcpListener, net::TcpListener, SocketAddr, sys::address, [addr: local_addr];
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -141,75 +123,25 @@ impl TcpListener {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
-        TcpListener::try_from(OwnedFd::from(listener))
-    }
-
-    /// Gives the listener to the standard library. It stays non-blocking.
-    pub fn into_std(self) -> net::TcpListener {
-        net::TcpListener::from(OwnedFd::from(self))
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("TcpListener");
-        if let Ok(addr) = self.local_addr() {
-            debug.field("addr", &addr);
-        }
-        debug.field("fd", &self.as_raw_fd()).finish()
-    }
-}
-
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> OwnedFd {
-        listener.source.into_fd()
-    }
-}
-
-impl From<TcpListener> for net::TcpListener {
-    fn from(listener: TcpListener) -> net::TcpListener {
-        listener.into_std()
-    }
-}
-
-impl TryFrom<OwnedFd> for TcpListener {
-    type Error = io::Error;
-
-    /// Takes over a descriptor of a listener, and makes it non-blocking.
-    fn try_from(fd: OwnedFd) -> io::Result<TcpListener> {
-        Ok(TcpListener::new(sys::adopt(fd)?))
-    }
-}
-
-impl TryFrom<net::TcpListener> for TcpListener {
-    type Error = io::Error;
-
-    /// As [`TcpListener::from_std`].
-    fn try_from(listener: net::TcpListener) -> io::Result<TcpListener> {
-        TcpListener::from_std(listener)
-    }
 }
 
 /// Accepts a connection through any holder of a listener.
-pub(crate) async fn accept(holder: &impl Holder) -> io::Result<(OwnedFd, SocketAddrAny)> {
+pub(crate) async fn accept(holder: &impl Holder) -> io::Result<(OwnedFd, SocketAddr)> {
+    // A connection that was reset in the queue is accepted with no address on some systems.
+    accept_with(holder, |peer| sys::address(peer.ok_or(Errno::CONNABORTED)?)).await
+}
+
+/// Accepts a connection of any kind; `address` makes the peer's address of the system's.
+pub(crate) async fn accept_with<A>(
+    holder: &impl Holder,
+    address: impl Fn(Option<SocketAddrAny>) -> io::Result<A>,
+) -> io::Result<(OwnedFd, A)> {
     loop {
-        match perform(holder, Direction::Read, |listener: &Source| sys::accept(listener.as_fd())).await {
+        let accepted = perform(holder, Direction::Read, |listener| {
+            let (fd, peer) = sys::accept(listener.as_fd())?;
+            Ok((fd, address(peer)?))
+        });
+        match accepted.await {
             Err(error) if was_given_up(&error) => {}
             result => return result,
         }

@@ -1,4 +1,9 @@
-//! Sockets, with the conventions of [`std::net`].
+//! Sockets, with the conventions of [`std::net`] and [`std::os::unix::net`].
+//!
+//! | | connections | datagrams |
+//! | --- | --- | --- |
+//! | between machines | [`TcpListener`], [`TcpStream`] | [`UdpSocket`] |
+//! | on this machine | [`UnixListener`], [`UnixStream`] | [`UnixDatagram`] |
 //!
 //! A call tries the system first, and suspends its task only where it would block; other tasks of the domain run meanwhile. The
 //! methods are those of `std::net`, made `async` where they may wait. Addresses are [`SocketAddr`]s: resolving a name blocks, and
@@ -23,12 +28,15 @@
 //! These sockets belong to whoever holds them, as Rust values do; [`owned`](crate::owned) has sockets that belong to a task and are
 //! checked at each use.
 
+mod failure;
 mod listener;
 mod options;
-pub(crate) mod source;
+mod socket;
 mod stream;
 mod sys;
+mod transfer;
 mod udp;
+pub mod unix;
 
 pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -36,6 +44,8 @@ pub use self::listener::TcpListener;
 pub use self::options::{TcpListenerBuilder, TcpStreamBuilder};
 pub use self::stream::TcpStream;
 pub use self::udp::UdpSocket;
+pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
 
 pub(crate) use self::listener::accept;
-pub(crate) use self::stream::{accepted, read, read_exact, write, write_all};
+pub(crate) use self::socket::Socket;
+pub(crate) use self::transfer::{read, read_exact, write, write_all};

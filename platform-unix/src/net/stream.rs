@@ -4,19 +4,22 @@
 //! task may read while another one of the same domain writes, or both in a `join!`, through an `Rc`. The stream is `Send` and not
 //! `Sync`; it may be handed to another domain, and there goes on where it was.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
-use std::{fmt, net};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketAddrAny, SocketType, sockopt};
+use rustix::net::{SocketType, sockopt};
 
+use super::failure::cannot_connect;
 use super::options::TcpStreamBuilder;
-use super::source::{Holder, Source, perform};
+use super::socket::socket;
 use super::sys;
+use super::transfer::stream_methods;
+use crate::descriptor::source::{Source, perform};
 use crate::reactor::Direction;
+use crate::time;
 
 /// A TCP connection.
 ///
@@ -49,12 +52,8 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn new(fd: OwnedFd) -> TcpStream {
+    pub(crate) fn new(fd: OwnedFd) -> TcpStream {
         TcpStream { source: Source::new(fd) }
-    }
-
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
     }
 
     /// Connects to `addr`.
@@ -62,7 +61,17 @@ impl TcpStream {
     /// To resolve a name use [`std::net::ToSocketAddrs`], which blocks its thread.
     ///
     /// # Errors
-    /// What the system says: `ConnectionRefused`, `TimedOut`, no descriptor left, and so on; and outside a task, that it is.
+    /// Each names `addr`; the system's own error is its [`source`](std::error::Error::source).
+    ///
+    /// | kind | what has happened |
+    /// | --- | --- |
+    /// | `ConnectionRefused` | the machine answers, and nobody listens on that port |
+    /// | `TimedOut` | nobody answers; the system takes minutes to say so: see [`connect_timeout`](TcpStream::connect_timeout) |
+    /// | `NetworkUnreachable`, `HostUnreachable` | there is no way to get there |
+    /// | `AddrNotAvailable` | no local port is left, or this machine does not have the address to connect from |
+    /// | `PermissionDenied` | a firewall forbids it, or it is a broadcast address |
+    ///
+    /// With no descriptor left it is the system's own error, `EMFILE` or `ENFILE`. Outside a task it is an error that says so.
     ///
     /// # Cancellation
     /// Dropped early, the attempt is given up and the socket closed.
@@ -70,6 +79,28 @@ impl TcpStream {
     /// Miou: `Miou_unix.connect`.
     pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         TcpStreamBuilder::new().connect(addr).await
+    }
+
+    /// Connects to `addr`, unless that takes longer than `patience`.
+    ///
+    /// ```
+    /// # use matou_unix::{net::TcpStream, time::Duration};
+    /// # async fn example(addr: std::net::SocketAddr) -> std::io::Result<()> {
+    /// let stream = TcpStream::connect_timeout(addr, Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `TimedOut` once `patience` is over. Else as [`connect`](TcpStream::connect).
+    ///
+    /// # Cancellation
+    /// Dropped early, the attempt is given up and the socket closed.
+    pub async fn connect_timeout(addr: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+        match time::timeout(patience, TcpStream::connect(addr)).await {
+            Ok(connected) => connected,
+            Err(elapsed) => Err(cannot_connect(addr, elapsed.into())),
+        }
     }
 
     /// How to connect with more to say.
@@ -85,158 +116,7 @@ impl TcpStream {
         TcpStreamBuilder::new()
     }
 
-    /// Reads what has come, up to the length of `buf`, and gives how many bytes that were. 0 is the end of the stream, or an
-    /// empty `buf`.
-    ///
-    /// ```
-    /// # use matou_unix::net::TcpStream;
-    /// async fn length(stream: &TcpStream) -> std::io::Result<usize> {
-    ///     let (mut sum, mut buf) = (0, [0; 4096]);
-    ///     loop {
-    ///         match stream.read(&mut buf).await? {
-    ///             0 => return Ok(sum),
-    ///             n => sum += n,
-    ///         }
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// What the system says, `ConnectionReset` above all.
-    ///
-    /// # Cancellation
-    /// Dropped early it has taken no byte out of the stream.
-    ///
-    /// Miou: `Miou_unix.read`.
-    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        read(&self.source, buf).await
-    }
-
-    /// Reads until `buf` is full.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` if the stream ends before; what `buf` holds then is not said. Else as [`read`](TcpStream::read).
-    ///
-    /// # Cancellation
-    /// Dropped early it may have taken bytes out of the stream, which are then in `buf`, and how many is not known. Where that
-    /// matters, count with [`read`](TcpStream::read).
-    ///
-    /// Miou: `Miou_unix.really_read`.
-    #[doc(alias = "really_read")]
-    pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<()> {
-        read_exact(&self.source, buf).await
-    }
-
-    /// Reads into several buffers, one after the other.
-    ///
-    /// # Errors
-    /// As [`read`](TcpStream::read).
-    ///
-    /// # Cancellation
-    /// Dropped early it has taken no byte out of the stream.
-    pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| {
-            let moved = rustix::io::readv(source, bufs)?;
-            source.moved(Direction::Read, moved, bufs.iter().map(|buf| buf.len()).sum());
-            Ok(moved)
-        })
-        .await
-    }
-
-    /// Reads as [`read`](TcpStream::read) does, and leaves the bytes in the stream.
-    ///
-    /// ```
-    /// # use matou_unix::net::TcpStream;
-    /// async fn speaks_tls(stream: &TcpStream) -> std::io::Result<bool> {
-    ///     let mut first = [0; 1];
-    ///     Ok(stream.peek(&mut first).await? == 1 && first[0] == 0x16)
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`read`](TcpStream::read).
-    ///
-    /// # Cancellation
-    /// Dropped early it leaves nothing behind.
-    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| rustix::net::recv(source, &mut *buf, RecvFlags::PEEK).map(|(peeked, _)| peeked))
-            .await
-    }
-
-    /// Writes from `buf` what the system takes at once, and gives how many bytes that were.
-    ///
-    /// # Errors
-    /// What the system says: `BrokenPipe`, `ConnectionReset`. It raises no `SIGPIPE`.
-    ///
-    /// # Cancellation
-    /// Dropped early it has written nothing.
-    ///
-    /// Miou: `Miou_unix.write` writes all: [`write_all`](TcpStream::write_all).
-    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        write(&self.source, buf).await
-    }
-
-    /// Writes all of `buf`.
-    ///
-    /// # Errors
-    /// As [`write`](TcpStream::write).
-    ///
-    /// # Cancellation
-    /// Dropped early it may have written a part of `buf`, and which is not known. Where that matters, count with
-    /// [`write`](TcpStream::write).
-    ///
-    /// Miou: `Miou_unix.write`.
-    pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
-        write_all(&self.source, buf).await
-    }
-
-    /// Writes from several buffers, one after the other, what the system takes at once.
-    ///
-    /// # Errors
-    /// As [`write`](TcpStream::write).
-    ///
-    /// # Cancellation
-    /// Dropped early it has written nothing.
-    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| {
-            use rustix::net::SendAncillaryBuffer;
-            let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
-            source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
-            Ok(moved)
-        })
-        .await
-    }
-
-    /// Ends one direction of the connection, or both; the socket stays. It does not wait.
-    ///
-    /// # Errors
-    /// `NotConnected` if the peer has ended it already.
-    ///
-    /// ```
-    /// # use matou_unix::net::TcpStream;
-    /// use std::net::Shutdown;
-    /// # async fn example(stream: TcpStream) -> std::io::Result<()> {
-    /// stream.write_all(b"that was all").await?;
-    /// stream.shutdown(Shutdown::Write)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let how = match how {
-            Shutdown::Read => rustix::net::Shutdown::Read,
-            Shutdown::Write => rustix::net::Shutdown::Write,
-            Shutdown::Both => rustix::net::Shutdown::Both,
-        };
-        Ok(rustix::net::shutdown(&self.source, how)?)
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::address(rustix::net::getsockname(&self.source)?)
-    }
+    stream_methods!(TcpStream);
 
     /// The address of the other end.
     ///
@@ -294,17 +174,10 @@ impl TcpStream {
     pub fn ttl(&self) -> io::Result<u32> {
         Ok(sockopt::ip_ttl(&self.source)?)
     }
+}
 
-    /// Takes the error that happened to the socket since the last call that told one.
-    ///
-    /// # Errors
-    /// If it cannot be asked.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(sockopt::socket_error(&self.source)?.err().map(io::Error::from))
-    }
-
-    /// Takes over a connection of the standard library, and makes it non-blocking.
-    ///
+socket! {
+    TcpStream, net::TcpStream, SocketAddr, sys::address, [addr: local_addr, peer: peer_addr];
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -314,150 +187,43 @@ impl TcpStream {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        TcpStream::try_from(OwnedFd::from(stream))
-    }
-
-    /// Gives the connection to the standard library. It stays non-blocking: see [`std::net::TcpStream::set_nonblocking`].
-    pub fn into_std(self) -> net::TcpStream {
-        net::TcpStream::from(OwnedFd::from(self))
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("TcpStream");
-        if let Ok(addr) = self.local_addr() {
-            debug.field("addr", &addr);
-        }
-        if let Ok(peer) = self.peer_addr() {
-            debug.field("peer", &peer);
-        }
-        debug.field("fd", &self.as_raw_fd()).finish()
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> OwnedFd {
-        stream.source.into_fd()
-    }
-}
-
-impl From<TcpStream> for net::TcpStream {
-    fn from(stream: TcpStream) -> net::TcpStream {
-        stream.into_std()
-    }
-}
-
-impl TryFrom<OwnedFd> for TcpStream {
-    type Error = io::Error;
-
-    /// Takes over a descriptor of a connection, and makes it non-blocking.
-    fn try_from(fd: OwnedFd) -> io::Result<TcpStream> {
-        Ok(TcpStream::new(sys::adopt(fd)?))
-    }
-}
-
-impl TryFrom<net::TcpStream> for TcpStream {
-    type Error = io::Error;
-
-    /// As [`TcpStream::from_std`].
-    fn try_from(stream: net::TcpStream) -> io::Result<TcpStream> {
-        TcpStream::from_std(stream)
-    }
 }
 
 /// Connects a socket that was prepared.
 pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::new(fd);
     let mut begun = false;
-    perform(&stream.source, Direction::Write, |source| {
+    let connected = perform(&stream.source, Direction::Write, |source| {
         if begun {
             return connected(source);
         }
         begun = true;
         match rustix::net::connect(source, &addr) {
             // Interrupted, it goes on in the background just the same.
-            Err(Errno::INPROGRESS | Errno::INTR) => Err(Errno::AGAIN),
+            Err(Errno::INPROGRESS | Errno::INTR) => Err(Errno::AGAIN.into()),
             // It would be taken for "not yet"; it says that there is no room in the system's tables.
-            Err(Errno::AGAIN) => Err(Errno::ADDRNOTAVAIL),
-            result => result,
+            Err(Errno::AGAIN) => Err(Errno::ADDRNOTAVAIL.into()),
+            result => Ok(result?),
         }
-    })
-    .await?;
-    Ok(stream)
+    });
+    match connected.await {
+        Ok(()) => Ok(stream),
+        Err(error) => Err(cannot_connect(addr, error)),
+    }
 }
 
 /// Whether a connection under way has come about.
-fn connected(source: &Source) -> Result<(), Errno> {
+fn connected(source: &Source) -> io::Result<()> {
     sockopt::socket_error(source)??;
     match rustix::net::getpeername(source) {
         Ok(Some(_)) => Ok(()),
         // Resumed for no reason: it is still under way.
-        Ok(None) | Err(Errno::NOTCONN) => Err(Errno::AGAIN),
+        Ok(None) | Err(Errno::NOTCONN) => Err(Errno::AGAIN.into()),
         // The system says so of a peer that connected, and reset the connection at once.
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
-}
-
-pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
-        let (moved, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
-        source.moved(Direction::Read, moved, buf.len());
-        Ok(moved)
-    })
-    .await
-}
-
-pub(crate) async fn read_exact(holder: &impl Holder, mut buf: &mut [u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        match read(holder, buf).await? {
-            0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended before the buffer was full")),
-            moved => buf = &mut buf[moved..],
-        }
-    }
-    Ok(())
-}
-
-pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
-    perform(holder, Direction::Write, |source| {
-        let moved = rustix::net::send(source, buf, sys::SEND)?;
-        source.moved(Direction::Write, moved, buf.len());
-        Ok(moved)
-    })
-    .await
-}
-
-pub(crate) async fn write_all(holder: &impl Holder, mut buf: &[u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        match write(holder, buf).await? {
-            0 => return Err(io::Error::new(io::ErrorKind::WriteZero, "the system took no byte")),
-            moved => buf = &buf[moved..],
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn prepare(addr: SocketAddr) -> io::Result<OwnedFd> {
     sys::socket(sys::family(addr), SocketType::STREAM)
-}
-
-/// An accepted connection and its peer.
-pub(crate) fn accepted((fd, peer): (OwnedFd, SocketAddrAny)) -> io::Result<(TcpStream, SocketAddr)> {
-    Ok((TcpStream::new(fd), sys::address(peer)?))
 }

@@ -35,18 +35,29 @@ pub(crate) fn socket(family: AddressFamily, kind: SocketType) -> io::Result<Owne
     adopt(fd)
 }
 
+/// Two Unix sockets that are connected to each other.
+pub(crate) fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{SocketFlags, socketpair};
+    #[cfg(not(target_vendor = "apple"))]
+    return Ok(socketpair(AddressFamily::UNIX, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?);
+    #[cfg(target_vendor = "apple")]
+    {
+        let (one, other) = socketpair(AddressFamily::UNIX, kind, SocketFlags::empty(), None)?;
+        rustix::io::ioctl_fioclex(&one)?;
+        rustix::io::ioctl_fioclex(&other)?;
+        Ok((adopt(one)?, adopt(other)?))
+    }
+}
+
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, SocketAddrAny), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     use rustix::net::SocketFlags;
-    let (fd, peer) = rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    peer.map(|peer| (fd, peer)).ok_or(Errno::CONNABORTED)
+    rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
 }
 
 #[cfg(target_vendor = "apple")]
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, SocketAddrAny), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     let (fd, peer) = rustix::net::acceptfrom(listener)?;
-    // A connection that was reset in the queue is accepted there with no address.
-    let peer = peer.ok_or(Errno::CONNABORTED)?;
     rustix::io::ioctl_fioclex(&fd)?;
     rustix::io::ioctl_fionbio(&fd, true)?;
     rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;

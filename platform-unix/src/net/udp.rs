@@ -3,7 +3,6 @@
 //! As with TCP, a call is tried first and suspends its task only where it would block. A datagram is received whole: what does not
 //! fit into the buffer is lost, as in [`std::net`].
 
-use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -11,8 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketType, sockopt};
 
-use super::source::{Source, perform};
+use super::socket::socket;
 use super::sys;
+use crate::descriptor::source::{Source, perform};
 use crate::reactor::Direction;
 
 /// A UDP socket.
@@ -42,6 +42,10 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
+    fn new(fd: OwnedFd) -> UdpSocket {
+        UdpSocket { source: Source::new(fd) }
+    }
+
     /// Binds to `addr`. Port 0 takes one that is free. Outside a run, too.
     ///
     /// # Errors
@@ -49,7 +53,7 @@ impl UdpSocket {
     pub fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
         let fd = sys::socket(sys::family(addr), SocketType::DGRAM)?;
         rustix::net::bind(&fd, &addr)?;
-        Ok(UdpSocket { source: Source::new(fd) })
+        Ok(UdpSocket::new(fd))
     }
 
     /// Sets the peer that [`send`](UdpSocket::send) sends to and [`recv`](UdpSocket::recv) receives from. It does not wait.
@@ -71,7 +75,7 @@ impl UdpSocket {
     /// Miou: `Miou_unix.sendto`.
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, buf: &[u8], addr: SocketAddr) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| rustix::net::sendto(source, buf, sys::SEND, &addr)).await
+        perform(&self.source, Direction::Write, |source| Ok(rustix::net::sendto(source, buf, sys::SEND, &addr)?)).await
     }
 
     /// Receives one datagram, and tells who sent it.
@@ -101,7 +105,7 @@ impl UdpSocket {
     /// # Cancellation
     /// Dropped early it has sent nothing.
     pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| rustix::net::send(source, buf, sys::SEND)).await
+        perform(&self.source, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
     }
 
     /// Receives one datagram of the peer of [`connect`](UdpSocket::connect).
@@ -113,17 +117,10 @@ impl UdpSocket {
     /// Dropped early it has received nothing.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         perform(&self.source, Direction::Read, |source| {
-            rustix::net::recv(source, &mut *buf, RecvFlags::empty()).map(|(received, _)| received)
+            let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
+            Ok(received)
         })
         .await
-    }
-
-    /// The address it is bound to.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::address(rustix::net::getsockname(&self.source)?)
     }
 
     /// The address of the peer of [`connect`](UdpSocket::connect).
@@ -141,69 +138,8 @@ impl UdpSocket {
     pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
         Ok(sockopt::set_socket_broadcast(&self.source, broadcast)?)
     }
-
-    /// Takes over a socket of the standard library, and makes it non-blocking.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        UdpSocket::try_from(OwnedFd::from(socket))
-    }
-
-    /// Gives the socket to the standard library. It stays non-blocking.
-    pub fn into_std(self) -> net::UdpSocket {
-        net::UdpSocket::from(OwnedFd::from(self))
-    }
 }
 
-impl fmt::Debug for UdpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("UdpSocket");
-        if let Ok(addr) = self.local_addr() {
-            debug.field("addr", &addr);
-        }
-        debug.field("fd", &self.as_raw_fd()).finish()
-    }
-}
-
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<UdpSocket> for OwnedFd {
-    fn from(socket: UdpSocket) -> OwnedFd {
-        socket.source.into_fd()
-    }
-}
-
-impl From<UdpSocket> for net::UdpSocket {
-    fn from(socket: UdpSocket) -> net::UdpSocket {
-        socket.into_std()
-    }
-}
-
-impl TryFrom<OwnedFd> for UdpSocket {
-    type Error = io::Error;
-
-    /// Takes over a descriptor of a UDP socket, and makes it non-blocking.
-    fn try_from(fd: OwnedFd) -> io::Result<UdpSocket> {
-        Ok(UdpSocket { source: Source::new(sys::adopt(fd)?) })
-    }
-}
-
-impl TryFrom<net::UdpSocket> for UdpSocket {
-    type Error = io::Error;
-
-    /// As [`UdpSocket::from_std`].
-    fn try_from(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(socket)
-    }
+socket! {
+    UdpSocket, net::UdpSocket, SocketAddr, sys::address, [addr: local_addr];
 }

@@ -39,6 +39,9 @@ use crate::time::{Duration, clock};
 /// How many events one `select` takes. More wait in the kernel for the next one.
 const EVENTS: usize = 256;
 
+/// What epoll says of files, and of devices that know no readiness.
+const UNPOLLABLE: &str = "this kind of file or device cannot be waited for: it knows no readiness";
+
 pub(super) struct Epoll {
     epoll: Arc<OwnedFd>,
     /// What each entry of the table is registered for.
@@ -64,8 +67,9 @@ impl Epoll {
     pub(super) fn join(&mut self, fd: BorrowedFd<'_>, token: Token, direction: Direction) -> io::Result<()> {
         let interest = Interest::of(direction);
         match epoll::add(&self.epoll, fd, data(token), flags(interest)) {
-            // A descriptor of this number and file is there already: it was closed by its raw number, and came back.
+            // A descriptor of this number and file is there already: its entry was closed by another one that left.
             Err(Errno::EXIST) => epoll::modify(&self.epoll, fd, data(token), flags(interest))?,
+            Err(Errno::PERM) => return Err(io::Error::new(io::ErrorKind::Unsupported, UNPOLLABLE)),
             other => other?,
         }
         if token.index() >= self.registered.len() {
@@ -75,27 +79,28 @@ impl Epoll {
         Ok(())
     }
 
-    /// Watches a socket that joined for `direction` too.
+    /// Whether the file that `token` was given for is the one that has this number now. What is there already is reported anew.
+    pub(super) fn still_watches(&mut self, fd: BorrowedFd<'_>, token: Token) -> bool {
+        epoll::modify(&self.epoll, fd, data(token), flags(self.registered[token.index()])).is_ok()
+    }
+
+    /// Watches a descriptor that joined for `direction` too.
     pub(super) fn watch(&mut self, fd: BorrowedFd<'_>, token: Token, direction: Direction) -> io::Result<()> {
         let registered = &mut self.registered[token.index()];
         let interest = registered.and(direction);
         if interest != *registered {
-            epoll::modify(&self.epoll, fd, data(token), flags(interest))?;
+            match epoll::modify(&self.epoll, fd, data(token), flags(interest)) {
+                // Another one on this descriptor has left on its thread, and its departure is not known here yet.
+                Err(Errno::NOENT) => epoll::add(&self.epoll, fd, data(token), flags(interest))?,
+                other => other?,
+            }
             *registered = interest;
         }
         Ok(())
     }
 
-    /// The waiters of an entry have changed: an edge is reported to nobody just as well.
+    /// The waiters of an entry have changed, or it was closed: an edge is reported to nobody just as well.
     pub(super) fn settle(&mut self, _index: usize, _table: &Table) {}
-
-    /// Stops watching a socket, which the table has closed.
-    pub(super) fn leave(&mut self, fd: BorrowedFd<'_>, _token: Token) {
-        remove(&self.epoll, fd);
-    }
-
-    /// Stops watching a socket that has left by [`remove`], on another thread.
-    pub(super) fn forget(&mut self, _token: Token) {}
 
     /// Waits, notes what happened, resumes who waited for it, and answers the bell.
     pub(super) fn select(&mut self, wait: Wait, bell: &Bell, table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {

@@ -1,6 +1,6 @@
-//! A domain's reactor: it knows which tasks wait for which sockets, and asks the system what has happened to them.
+//! A domain's reactor: it knows which tasks wait for which descriptors, and asks the system what has happened to them.
 //!
-//! One reactor serves one domain. Sockets reach the reactor of the current domain through a thread-local ([`with_current`]), which
+//! One reactor serves one domain. Sockets, and all other descriptors (it is `Source`s that come here), reach the reactor of the current domain through a thread-local ([`with_current`]), which
 //! is set while the domain's event source lives. There are two back ends with the same inherent methods, [`epoll`] and [`poll`];
 //! what they share is the [`table`].
 //!
@@ -14,10 +14,15 @@
 //! # How a socket leaves
 //!
 //! A socket that waited here and is then used or dropped here leaves at once. One that was moved to another domain leaves from
-//! there ([`Shared::depart`]): it takes itself out of epoll, adds its token to `departures` and rings the bell, and this domain
+//! there ([`Shared::leave`]): it takes itself out of epoll, adds its token to `departures` and rings the bell, and this domain
 //! closes the entry at its next `select`. Points that still wait at the entry then are resumed, and find out that the socket has
 //! gone: a task must not sleep on a socket it gave away. In between an event for the old token does nothing worse than to resume
 //! them early.
+//!
+//! Several sources may stand on one descriptor number: two on standard input, or one whose descriptor was closed behind its back
+//! beside the number's next user. They share the entry while epoll confirms that it is the same file, and what takes the number out
+//! of epoll closes the entry *whoever* holds it, since it has taken out the others' registration too. Those find their token old
+//! ([`DomainReactor::knows`]) and join anew. So a source that waits is always registered, or about to be resumed.
 //!
 //! No byte is lost on the way, because none is ever taken before a call asks for it.
 
@@ -30,7 +35,7 @@ mod tests;
 
 use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,7 +158,7 @@ pub(crate) fn with_current<R>(f: impl FnOnce(Option<&DomainReactor>) -> R) -> R 
 
 /// There is no reactor to wait with.
 pub(crate) fn outside() -> io::Error {
-    io::Error::other("a socket can be waited for only inside `matou_unix::run`, by a task")
+    io::Error::other("a descriptor can be waited for only inside `matou_unix::run`, by a task")
 }
 
 impl DomainReactor {
@@ -205,16 +210,27 @@ impl DomainReactor {
         Ok(self.hub.get().expect("set above"))
     }
 
-    /// Registers a socket on which a call in `direction` just found nothing.
+    /// Registers a descriptor on which a call in `direction` just found nothing.
     pub(crate) fn join(&self, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
-        use std::os::fd::AsRawFd;
         let State { table, kernel } = &mut *self.state.borrow_mut();
+        // Another source is there, on the same file: they share. What is known of it stays, as an event may have come after the
+        // call that found nothing.
+        if let Some(token) = table.open_at(fd.as_raw_fd())
+            && kernel!(kernel, still_watches(fd, token))
+        {
+            return Ok(token);
+        }
         let token = table.open(fd.as_raw_fd(), direction);
         if let Err(error) = kernel!(kernel, join(fd, token, direction)) {
             table.close(token);
             return Err(error);
         }
         Ok(token)
+    }
+
+    /// Whether `fd` is registered here under `token`.
+    pub(crate) fn knows(&self, fd: BorrowedFd<'_>, token: Token) -> bool {
+        token.is_of(fd) && self.state.borrow().table.is_open(token)
     }
 
     /// Lets `point` wait for a socket that has joined.
@@ -244,6 +260,13 @@ impl DomainReactor {
         self.state.borrow_mut().table.fell_short(token, direction);
     }
 
+    /// Closes the entry of a descriptor that has left: everyone who waits there looks again.
+    fn close(&self, token: Token) {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        table.close(token);
+        kernel!(kernel, settle(token.index(), table));
+    }
+
     /// Lets everyone who waits at this token look again.
     pub(crate) fn rouse(&self, token: Token) {
         let State { table, kernel } = &mut *self.state.borrow_mut();
@@ -261,7 +284,7 @@ impl DomainReactor {
         }
         for token in self.shared.take_departures() {
             table.close(token);
-            kernel!(kernel, forget(token));
+            kernel!(kernel, settle(token.index(), table));
         }
         // Who was resumed just now is runnable: no sleep.
         let wait = if table.resume_released(resume) { Wait::No } else { wait };
@@ -292,26 +315,25 @@ impl Shared {
         &self.bell
     }
 
-    /// Takes a socket out of this reactor, on whatever thread. Afterwards it may join another one, or be closed.
+    /// Takes a descriptor out of this reactor, on whatever thread. Afterwards it may join another one, or be closed.
     pub(crate) fn leave(self: &Arc<Self>, fd: BorrowedFd<'_>, token: Token) {
-        with_current(|current| match current {
-            Some(reactor) if Arc::ptr_eq(reactor.shared(), self) => {
-                let State { table, kernel } = &mut *reactor.state.borrow_mut();
-                table.close(token);
-                kernel!(kernel, leave(fd, token));
-            }
-            _ => self.depart(fd, token),
-        });
-    }
-
-    fn depart(&self, _fd: BorrowedFd<'_>, token: Token) {
         if self.ended.load(Ordering::Acquire) {
             return;
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(epoll) = &self.epoll {
-            epoll::remove(epoll, _fd);
+        if let Some(epoll) = &self.epoll
+            && token.is_of(fd)
+        {
+            epoll::remove(epoll, fd);
         }
+        with_current(|current| match current {
+            Some(reactor) if Arc::ptr_eq(reactor.shared(), self) => reactor.close(token),
+            _ => self.depart(token),
+        });
+    }
+
+    /// Tells the domain, which is another one, to close the entry.
+    fn depart(&self, token: Token) {
         self.departures.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         self.departed.store(true, Ordering::Release);
         self.bell.ring();

@@ -63,7 +63,12 @@ impl Poll {
         self.watch(fd, token, direction)
     }
 
-    /// Watches a socket that joined for `direction` too.
+    /// Whether the file that `token` was given for is the one that has this number now: if not, the next `poll` says so.
+    pub(super) fn still_watches(&mut self, _fd: BorrowedFd<'_>, _token: Token) -> bool {
+        true
+    }
+
+    /// Watches a descriptor that joined for `direction` too.
     pub(super) fn watch(&mut self, fd: BorrowedFd<'_>, token: Token, direction: Direction) -> io::Result<()> {
         let place = self.places[token.index()];
         if place == UNLISTED {
@@ -79,7 +84,7 @@ impl Poll {
         Ok(())
     }
 
-    /// The waiters of an entry have changed: the list is made to follow.
+    /// The waiters of an entry have changed, or it was closed: the list is made to follow.
     pub(super) fn settle(&mut self, index: usize, table: &Table) {
         let Some(&place) = self.places.get(index).filter(|&&place| place != UNLISTED) else { return };
         let (place, wanted) = (place as usize, table.wanted(index));
@@ -97,21 +102,6 @@ impl Poll {
         self.holders.swap_remove(place);
         if let Some((moved, _)) = self.holders.get(place) {
             self.places[moved.index()] = place as u32;
-        }
-    }
-
-    /// Stops watching a socket, which the table has closed.
-    pub(super) fn leave(&mut self, _fd: BorrowedFd<'_>, token: Token) {
-        self.forget(token);
-    }
-
-    /// Stops watching a socket that has left on another thread.
-    pub(super) fn forget(&mut self, token: Token) {
-        match self.places.get(token.index()) {
-            Some(&place) if place != UNLISTED && self.holders[place as usize].0 == token => {
-                self.unlist(token.index(), place as usize);
-            }
-            _ => {}
         }
     }
 

@@ -7,6 +7,7 @@
 //!   found without a search. Nothing is allocated once the vectors have reached the size of the program.
 //! - **No waiter is lost.** Any number of points may wait for one direction of one socket (two reads in a `join!`). An event
 //!   resumes all of them; those that then find nothing wait again.
+//! - **Several may share.** Sources on the same descriptor share its entry, and lose it together: see the parent module.
 //! - **No old event hurts.** A number is reused by the system as soon as a socket is closed. Each use of an entry has a generation,
 //!   a [`Token`] carries it, and what bears an old one is ignored.
 //!
@@ -21,7 +22,7 @@
 //!
 //! The table belongs to its domain. It runs no foreign code.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use matou_core::PointId;
 
@@ -51,6 +52,11 @@ impl Token {
 
     pub(super) fn from_bits(bits: u64) -> Token {
         Token { fd: bits as u32, generation: (bits >> 32) as u32 }
+    }
+
+    /// Whether it was given for this descriptor number.
+    pub(crate) fn is_of(self, fd: BorrowedFd<'_>) -> bool {
+        u32::try_from(fd.as_raw_fd()) == Ok(self.fd)
     }
 
     /// The descriptor's place in tables.
@@ -169,12 +175,20 @@ impl Table {
         Token { fd: index as u32, generation: entry.generation }
     }
 
-    /// Ends a use: who still waits will be resumed. An old token ends nothing.
+    /// Ends the use of the token's entry, and that of another token too: who still waits will be resumed, and whoever else is there
+    /// opens it anew.
     pub(super) fn close(&mut self, token: Token) {
-        if self.entry(token).is_some() {
+        if token.index() < self.entries.len() {
             self.clear(token.index());
             self.entries[token.index()].open = false;
         }
+    }
+
+    /// The token of the use that `fd`'s entry is in.
+    pub(super) fn open_at(&self, fd: RawFd) -> Option<Token> {
+        let index = usize::try_from(fd).ok()?;
+        let entry = self.entries.get(index).filter(|entry| entry.open)?;
+        Some(Token { fd: index as u32, generation: entry.generation })
     }
 
     pub(super) fn is_open(&self, token: Token) -> bool {
@@ -379,12 +393,23 @@ mod tests {
         let new = table.open(4, Direction::Read);
         assert_eq!(released(&mut table), [point(0, 0)], "who waited at the old socket finds out");
         table.wait(new, Direction::Read, point(1, 0));
-        table.close(old);
         assert_eq!(fire(&mut table, old, Readiness::READ), []);
         assert!(table.is_dry(new, Direction::Read));
         assert_eq!(released(&mut table), []);
         assert_eq!(fire(&mut table, new, Readiness::READ), [point(1, 0)]);
         assert!(!table.is_dry(new, Direction::Read));
+    }
+
+    #[test]
+    fn whoever_leaves_closes_the_entry_for_all() {
+        let mut table = Table::default();
+        let old = table.open(4, Direction::Read);
+        let new = table.open(4, Direction::Read);
+        assert_eq!(table.open_at(4), Some(new));
+        table.wait(new, Direction::Read, point(1, 0));
+        table.close(old);
+        assert_eq!((table.open_at(4), table.is_open(new)), (None, false));
+        assert_eq!(released(&mut table), [point(1, 0)], "it joins anew");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::Instant as Clock;
 
@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::net::source::Source;
+use crate::descriptor::source::Source;
 use crate::time::clock;
 
 /// Each test for both reactors, and for both bells.
@@ -28,6 +28,8 @@ macro_rules! everywhere {
         }
     };
 }
+
+mod shared;
 
 everywhere! {
     an_event_that_was_there_before_is_seen
@@ -116,7 +118,7 @@ fn pair() -> (Source, TcpStream) {
 }
 
 /// One try to read up to `most` bytes: how many, or `None` if it would block.
-fn read(source: &Source, most: usize) -> Option<usize> {
+fn read(source: &Source<impl AsFd>, most: usize) -> Option<usize> {
     let mut buf = vec![0; most];
     let attempt = source.attempt(Direction::Read, &mut |source| {
         let (moved, _) = rustix::net::recv(source, &mut buf[..], RecvFlags::empty())?;
@@ -127,7 +129,7 @@ fn read(source: &Source, most: usize) -> Option<usize> {
 }
 
 /// Writes until it would block: how many bytes.
-fn fill(source: &Source) -> usize {
+fn fill(source: &Source<impl AsFd>) -> usize {
     let mut sum = 0;
     let bytes = [0; 1 << 16];
     while let Some(moved) = source.attempt(Direction::Write, &mut |source| {
@@ -141,7 +143,7 @@ fn fill(source: &Source) -> usize {
 }
 
 /// Lets a point wait, as `perform` does: a direction that is not known to be dry is tried first.
-fn arm(source: &Source, direction: Direction, point: u64) {
+fn arm(source: &Source<impl AsFd>, direction: Direction, point: u64) {
     while let Err(unarmed) = source.arm(direction, PointId::from_bits(point)) {
         assert!(matches!(unarmed, Unarmed::Ready));
         match direction {
@@ -152,7 +154,7 @@ fn arm(source: &Source, direction: Direction, point: u64) {
 }
 
 /// Selects and reads until a read finds something.
-fn read_later(bench: &Bench, source: &Source, most: usize) -> usize {
+fn read_later(bench: &Bench, source: &Source<impl AsFd>, most: usize) -> usize {
     loop {
         if let Some(moved) = read(source, most) {
             return moved;
@@ -246,7 +248,7 @@ fn a_reset_wakes_both_directions(bench: &Bench) {
         resumed.extend(bench.resumed());
     }
     assert_eq!(resumed, [1, 2]);
-    let failed = near.attempt(Direction::Read, &mut |near| rustix::net::recv(near, &mut [0; 8], RecvFlags::empty()));
+    let failed = near.attempt(Direction::Read, &mut |near| Ok(rustix::net::recv(near, &mut [0; 8], RecvFlags::empty())?));
     assert_eq!(failed.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
@@ -473,7 +475,7 @@ fn a_descriptor_number_is_reused(bench: &Bench) {
     assert_eq!(read(&one, 8), None);
     arm(&one, Direction::Read, 1);
     assert_eq!(bench.quiet(), []);
-    let mut number = one.into_fd();
+    let mut number = one.into_io();
     let (two, mut far) = pair();
     rustix::io::dup2(two, &mut number).unwrap(); // Closes the old socket, and gives its number to the new one.
     rustix::io::fcntl_setfd(&number, rustix::io::FdFlags::CLOEXEC).unwrap();

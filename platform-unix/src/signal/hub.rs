@@ -28,7 +28,7 @@ use signal_hook::SigId;
 use signal_hook::low_level::{pipe, unregister};
 
 use super::{Kind, outside};
-use crate::net::source::{self, Source};
+use crate::descriptor::source::{self, Source};
 use crate::reactor::Direction;
 
 pub(crate) struct Hub {

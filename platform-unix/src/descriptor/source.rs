@@ -1,9 +1,10 @@
-//! A socket and the place where it waits.
+//! A descriptor and the place where it waits.
 //!
-//! A [`Source`] owns a non-blocking descriptor and knows whether, and in which domain's reactor, it is registered. It is what makes
-//! a socket `Send` but not `Sync`: it may be moved to another thread, and is then used from one domain at a time.
+//! A [`Source`] holds a non-blocking descriptor, or any value that has one, and knows whether, and in which domain's reactor, it is
+//! registered. It is what makes a socket, and an [`Async`](super::Async), `Send` but not `Sync`: it may be moved to another thread,
+//! and is then used from one domain at a time.
 //!
-//! # Where a socket is registered
+//! # Where a descriptor is registered
 //!
 //! ```text
 //!               (1) arm: a call found nothing
@@ -15,8 +16,9 @@
 //!      └────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A socket that never has to wait is never registered. (1) and (3) happen on the domain that uses the socket, (2) on whatever
-//! thread drops it, inside a run or not.
+//! A descriptor that never has to wait is never registered. (1) and (3) happen on the domain that uses it, (2) on whatever
+//! thread drops it, inside a run or not. Several sources may stand on the same descriptor (two `Async` on standard input): they
+//! share its registration, one that leaves ends it for all, and the others join anew when they next wait.
 //!
 //! # One awaited call
 //!
@@ -24,8 +26,11 @@
 //! found nothing, suspend until the reactor says otherwise; again. The call itself never blocks, and nothing is held across the
 //! suspension but the caller's own buffer: dropping the future at any moment loses no byte.
 //!
-//! The loop reaches the socket through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
+//! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
 //! checked every time (`owned`).
+//!
+//! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
+//! here or in the reactor is borrowed, never while it is.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -36,19 +41,20 @@ use std::sync::Arc;
 use matou_core::PointId;
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
-use rustix::io::Errno;
 
 use crate::reactor::{self, Direction, DomainReactor, Shared, Token, Unarmed};
 
-/// A non-blocking descriptor that can be waited for.
+/// A value with a non-blocking descriptor that can be waited for.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// `None` only once it was handed out, by value.
-    fd: Option<OwnedFd>,
+    io: Option<T>,
+    /// Whether a read may stop at a border within what has come: then a short one does not say that there was no more.
+    bordered: bool,
     place: RefCell<Option<Place>>,
 }
 
-/// Where a socket is registered.
+/// Where a descriptor is registered.
 #[derive(Debug)]
 struct Place {
     shared: Arc<Shared>,
@@ -61,16 +67,34 @@ impl Place {
     }
 }
 
-impl Source {
+impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
-    pub(crate) fn new(fd: OwnedFd) -> Source {
-        Source { fd: Some(fd), place: RefCell::new(None) }
+    pub(crate) fn new(io: T) -> Source<T> {
+        Source { io: Some(io), bordered: false, place: RefCell::new(None) }
     }
 
-    /// Takes the descriptor out. It stays non-blocking, and is registered nowhere.
-    pub(crate) fn into_fd(mut self) -> OwnedFd {
+    /// The same, for a stream that has borders within.
+    pub(crate) fn with_borders(io: T) -> Source<T> {
+        let mut source = Source::new(io);
+        source.bordered = true;
+        source
+    }
+
+    /// What has the descriptor.
+    pub(crate) fn io(&self) -> &T {
+        self.io.as_ref().expect("only `into_io` takes it, with the source")
+    }
+
+    /// The same, to be changed or replaced: it is registered nowhere then.
+    pub(crate) fn io_mut(&mut self) -> &mut T {
         self.leave();
-        self.fd.take().expect("it is taken here only, by value")
+        self.io.as_mut().expect("only `into_io` takes it, with the source")
+    }
+
+    /// Takes it out. It stays non-blocking, and is registered nowhere.
+    pub(crate) fn into_io(mut self) -> T {
+        self.leave();
+        self.io.take().expect("it is taken here only, by value")
     }
 
     fn leave(&self) {
@@ -79,7 +103,7 @@ impl Source {
         }
     }
 
-    /// Calls `f` with the reactor this socket is registered at, if that is the current domain's.
+    /// Calls `f` with the reactor this descriptor is registered at, if that is the current domain's.
     fn here<R>(&self, f: impl FnOnce(&DomainReactor, Token) -> R) -> Option<R> {
         match &*self.place.borrow() {
             Some(place) => reactor::with_current(|current| {
@@ -102,20 +126,21 @@ impl Source {
     }
 
     /// Tries a system call, unless it is known to find nothing. `None`: it would block.
-    pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source) -> Result<R, Errno>) -> Option<io::Result<R>> {
+    pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
         self.arrive();
         if self.here(|reactor, token| reactor.is_dry(token, direction)) == Some(true) {
             return None;
         }
         loop {
-            return match call(self) {
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => {
+            let result = call(self);
+            match result.as_ref().map_err(io::Error::kind) {
+                Err(io::ErrorKind::Interrupted) => {}
+                Err(io::ErrorKind::WouldBlock) => {
                     self.found_nothing(direction);
-                    None
+                    return None;
                 }
-                result => Some(result.map_err(io::Error::from)),
-            };
+                _ => return Some(result),
+            }
         }
     }
 
@@ -127,7 +152,8 @@ impl Source {
     /// A call on a stream moved `moved` bytes of `possible`: if fewer, the next one would find nothing. None at all says nothing:
     /// that is an end of stream.
     pub(crate) fn moved(&self, direction: Direction, moved: usize, possible: usize) {
-        if 0 < moved && moved < possible {
+        let bordered = self.bordered && direction == Direction::Read;
+        if 0 < moved && moved < possible && !bordered {
             self.here(|reactor, token| reactor.fell_short(token, direction));
         }
     }
@@ -139,54 +165,60 @@ impl Source {
 
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+        let fd = self.as_fd(); // *Foreign first*.
         self.arrive();
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
             let mut place = self.place.borrow_mut();
             let token = match &*place {
-                Some(place) => place.token,
-                None => {
-                    let token = reactor.join(self.as_fd(), direction).map_err(Unarmed::Failed)?;
+                Some(place) if reactor.knows(fd, place.token) => place.token,
+                _ => {
+                    let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
                     *place = Some(Place { shared: Arc::clone(reactor.shared()), token });
                     token
                 }
             };
-            reactor.wait(self.as_fd(), token, direction, point)
+            reactor.wait(fd, token, direction, point)
         })
     }
 }
 
-impl AsFd for Source {
+impl<T: AsFd> AsFd for Source<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("only `into_fd` takes it, with the source").as_fd()
+        self.io().as_fd()
     }
 }
 
-impl Drop for Source {
+impl<T: AsFd> Drop for Source<T> {
     fn drop(&mut self) {
-        if self.fd.is_some() {
+        if self.io.is_some() {
             self.leave(); // Before the descriptor is closed.
         }
     }
 }
 
-/// What leads to a socket.
+/// What leads to a descriptor.
 pub(crate) trait Holder {
-    /// Calls `f` with the socket, or says why there is none to be had.
-    fn hold<R>(&self, f: impl FnOnce(&Source) -> R) -> io::Result<R>;
+    /// What has the descriptor.
+    type Io: AsFd;
+
+    /// Calls `f` with its source, or says why there is none to be had.
+    fn hold<R>(&self, f: impl FnOnce(&Source<Self::Io>) -> R) -> io::Result<R>;
 }
 
-impl Holder for Source {
-    fn hold<R>(&self, f: impl FnOnce(&Source) -> R) -> io::Result<R> {
+impl<T: AsFd> Holder for Source<T> {
+    type Io = T;
+
+    fn hold<R>(&self, f: impl FnOnce(&Source<T>) -> R) -> io::Result<R> {
         Ok(f(self))
     }
 }
 
 /// Does one awaited system call, waiting where it would block.
-pub(crate) async fn perform<R>(
-    holder: &impl Holder,
+pub(crate) async fn perform<H: Holder, R>(
+    holder: &H,
     direction: Direction,
-    mut call: impl FnMut(&Source) -> Result<R, Errno>,
+    mut call: impl FnMut(&Source<H::Io>) -> io::Result<R>,
 ) -> io::Result<R> {
     poll_fn(poll_budget).await; // A wait takes another one by itself.
     loop {

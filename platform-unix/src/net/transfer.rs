@@ -1,0 +1,210 @@
+//! Reading and writing: what all streams do alike, whatever their addresses are.
+//!
+//! [`stream_methods`] gives a type its methods; the functions do the work, through any [`Holder`]: a stream, or one under ownership
+//! (`owned`). All of them are loops of `perform`.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+
+use rustix::net::{RecvFlags, SendAncillaryBuffer};
+
+use super::sys;
+use crate::descriptor;
+use crate::descriptor::source::{Holder, perform};
+use crate::reactor::Direction;
+
+/// The methods of a stream that has a `source`.
+macro_rules! stream_methods {
+    ($Stream:ident) => {
+        /// Reads what has come, up to the length of `buf`, and gives how many bytes that were. 0 is the end of the stream, or an
+        /// empty `buf`.
+        ///
+        /// ```
+        #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
+        #[doc = concat!("async fn length(stream: &", stringify!($Stream), ") -> std::io::Result<usize> {")]
+        ///     let (mut sum, mut buf) = (0, [0; 4096]);
+        ///     loop {
+        ///         match stream.read(&mut buf).await? {
+        ///             0 => return Ok(sum),
+        ///             n => sum += n,
+        ///         }
+        ///     }
+        /// }
+        /// ```
+        ///
+        /// # Errors
+        /// What the system says, `ConnectionReset` above all.
+        ///
+        /// # Cancellation
+        /// Dropped early it has taken no byte out of the stream.
+        ///
+        /// Miou: `Miou_unix.read`.
+        pub async fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
+            $crate::net::transfer::read(&self.source, buf).await
+        }
+
+        /// Reads until `buf` is full.
+        ///
+        /// # Errors
+        /// `UnexpectedEof` if the stream ends before; what `buf` holds then is not said. Else as [`read`](Self::read).
+        ///
+        /// # Cancellation
+        /// Dropped early it may have taken bytes out of the stream, which are then in `buf`, and how many is not known. Where that
+        /// matters, count with [`read`](Self::read).
+        ///
+        /// Miou: `Miou_unix.really_read`.
+        #[doc(alias = "really_read")]
+        pub async fn read_exact(&self, buf: &mut [u8]) -> std::io::Result<()> {
+            $crate::net::transfer::read_exact(&self.source, buf).await
+        }
+
+        /// Reads into several buffers, one after the other.
+        ///
+        /// # Errors
+        /// As [`read`](Self::read).
+        ///
+        /// # Cancellation
+        /// Dropped early it has taken no byte out of the stream.
+        pub async fn read_vectored(&self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
+            $crate::net::transfer::read_vectored(&self.source, bufs).await
+        }
+
+        /// Reads as [`read`](Self::read) does, and leaves the bytes in the stream.
+        ///
+        /// ```
+        #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
+        #[doc = concat!("async fn speaks_tls(stream: &", stringify!($Stream), ") -> std::io::Result<bool> {")]
+        ///     let mut first = [0; 1];
+        ///     Ok(stream.peek(&mut first).await? == 1 && first[0] == 0x16)
+        /// }
+        /// ```
+        ///
+        /// # Errors
+        /// As [`read`](Self::read).
+        ///
+        /// # Cancellation
+        /// Dropped early it leaves nothing behind.
+        pub async fn peek(&self, buf: &mut [u8]) -> std::io::Result<usize> {
+            $crate::net::transfer::peek(&self.source, buf).await
+        }
+
+        /// Writes from `buf` what the system takes at once, and gives how many bytes that were.
+        ///
+        /// # Errors
+        /// What the system says: `BrokenPipe`, `ConnectionReset`. It raises no `SIGPIPE`.
+        ///
+        /// # Cancellation
+        /// Dropped early it has written nothing.
+        ///
+        /// Miou: `Miou_unix.write` writes all: [`write_all`](Self::write_all).
+        pub async fn write(&self, buf: &[u8]) -> std::io::Result<usize> {
+            $crate::net::transfer::write(&self.source, buf).await
+        }
+
+        /// Writes all of `buf`.
+        ///
+        /// # Errors
+        /// As [`write`](Self::write).
+        ///
+        /// # Cancellation
+        /// Dropped early it may have written a part of `buf`, and which is not known. Where that matters, count with
+        /// [`write`](Self::write).
+        ///
+        /// Miou: `Miou_unix.write`.
+        pub async fn write_all(&self, buf: &[u8]) -> std::io::Result<()> {
+            $crate::net::transfer::write_all(&self.source, buf).await
+        }
+
+        /// Writes from several buffers, one after the other, what the system takes at once.
+        ///
+        /// # Errors
+        /// As [`write`](Self::write).
+        ///
+        /// # Cancellation
+        /// Dropped early it has written nothing.
+        pub async fn write_vectored(&self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+            $crate::net::transfer::write_vectored(&self.source, bufs).await
+        }
+
+        /// Ends one direction of the connection, or both; the socket stays. It does not wait.
+        ///
+        /// # Errors
+        /// `NotConnected` if the peer has ended it already.
+        ///
+        /// ```
+        #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
+        /// use std::net::Shutdown;
+        #[doc = concat!("# async fn example(stream: ", stringify!($Stream), ") -> std::io::Result<()> {")]
+        /// stream.write_all(b"that was all").await?;
+        /// stream.shutdown(Shutdown::Write)?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
+            $crate::net::transfer::shutdown(&self.source, how)
+        }
+    };
+}
+pub(super) use stream_methods;
+
+pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
+    perform(holder, Direction::Read, |source| {
+        let (moved, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
+        source.moved(Direction::Read, moved, buf.len());
+        Ok(moved)
+    })
+    .await
+}
+
+pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
+    perform(holder, Direction::Write, |source| {
+        let moved = rustix::net::send(source, buf, sys::SEND)?;
+        source.moved(Direction::Write, moved, buf.len());
+        Ok(moved)
+    })
+    .await
+}
+
+pub(crate) async fn read_exact(holder: &impl Holder, buf: &mut [u8]) -> io::Result<()> {
+    descriptor::read_exact(buf, async |rest: &mut [u8]| read(holder, rest).await).await
+}
+
+pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()> {
+    descriptor::write_all(buf, async |rest: &[u8]| write(holder, rest).await).await
+}
+
+pub(crate) async fn read_vectored(holder: &impl Holder, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    perform(holder, Direction::Read, |source| {
+        let moved = rustix::io::readv(source, bufs)?;
+        source.moved(Direction::Read, moved, bufs.iter().map(|buf| buf.len()).sum());
+        Ok(moved)
+    })
+    .await
+}
+
+pub(crate) async fn peek(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
+    perform(holder, Direction::Read, |source| {
+        let (peeked, _) = rustix::net::recv(source, &mut *buf, RecvFlags::PEEK)?;
+        Ok(peeked)
+    })
+    .await
+}
+
+pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    perform(holder, Direction::Write, |source| {
+        let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
+        source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
+        Ok(moved)
+    })
+    .await
+}
+
+pub(crate) fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => rustix::net::Shutdown::Read,
+        Shutdown::Write => rustix::net::Shutdown::Write,
+        Shutdown::Both => rustix::net::Shutdown::Both,
+    };
+    Ok(rustix::net::shutdown(socket, how)?)
+}

@@ -1,0 +1,58 @@
+//! Unix sockets: connections and datagrams on this machine, with the conventions of [`std::os::unix::net`].
+//!
+//! They are named by a path, and on Linux by an abstract name, which is no file ([`SocketAddrExt`](std::os::linux::net::SocketAddrExt)).
+//!
+//! # Socket files
+//!
+//! Binding to a path makes a file, and fails where there is one. Nothing removes it: a listener that is dropped leaves it behind, as
+//! in the standard library, since by then the path may be another server's. So a server removes its file at its end, and one
+//! that was killed leaves it behind; who connects then is refused. Abstract names end with their socket.
+//!
+//! # Where there is no event to wait for
+//!
+//! Linux tells nobody when a listener's queue has room again, nor when that of a datagram socket that one is not connected to has.
+//! [`UnixStream::connect`] and [`UnixDatagram::send_to`] try again then, after pauses of 1 to 64 ms, for as long as it takes, as
+//! the blocking calls would wait; [`timeout`](crate::time::timeout) bounds it.
+
+mod address;
+mod datagram;
+mod listener;
+mod stream;
+
+use std::io;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+pub use std::os::unix::net::SocketAddr;
+
+pub use self::datagram::UnixDatagram;
+pub use self::listener::UnixListener;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use self::stream::Credentials;
+pub use self::stream::UnixStream;
+
+pub(crate) use self::listener::accept;
+
+use crate::descriptor::source::{Source, perform};
+use crate::reactor::Direction;
+use crate::time;
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
+/// Does a system call that would block until something happens of which there is no event.
+async fn with_pauses<R>(source: &Source, mut call: impl FnMut(&Source) -> Result<R, Errno>) -> io::Result<R> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let tried = perform(source, Direction::Write, |source| match call(source) {
+            Err(Errno::AGAIN) => Ok(None), // Not `WouldBlock`, which is to wait for an event.
+            result => Ok(Some(result?)),
+        });
+        if let Some(done) = tried.await? {
+            return Ok(done);
+        }
+        time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(2 * pause);
+    }
+}

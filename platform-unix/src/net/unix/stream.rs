@@ -1,0 +1,150 @@
+//! Unix connections.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
+
+use super::{address, with_pauses};
+use crate::descriptor::source::Source;
+use crate::net::socket::socket;
+use crate::net::sys;
+use crate::net::transfer::stream_methods;
+
+/// A connection on this machine.
+///
+/// ```
+/// use matou_unix::net::UnixStream;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// matou_unix::run(async {
+///     let (one, other) = UnixStream::pair()?;
+///     one.write_all(b"meow").await?;
+///     let mut buf = [0; 4];
+///     other.read_exact(&mut buf).await?;
+///     assert_eq!(&buf, b"meow");
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It closes the connection when it is dropped. As all sockets it is `Send` and not `Sync`, and may be handed to another domain.
+///
+/// Miou: `Miou_unix.file_descr`.
+pub struct UnixStream {
+    source: Source,
+}
+
+impl UnixStream {
+    pub(crate) fn new(fd: OwnedFd) -> UnixStream {
+        // A read may end before the data does: at file descriptors or credentials that were sent along.
+        UnixStream { source: Source::with_borders(fd) }
+    }
+
+    /// Two streams that are connected to each other. Outside a run, too.
+    ///
+    /// # Errors
+    /// With no descriptor left.
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (one, other) = sys::pair(SocketType::STREAM)?;
+        Ok((UnixStream::new(one), UnixStream::new(other)))
+    }
+
+    /// Connects to the socket at `path`. Where the listener's queue is full, it waits until there is room: see [the
+    /// module](crate::net::unix).
+    ///
+    /// # Errors
+    /// Each names the path; the system's own error is its [`source`](std::error::Error::source).
+    ///
+    /// | kind | what has happened |
+    /// | --- | --- |
+    /// | `NotFound` | there is no such file |
+    /// | `ConnectionRefused` | nobody listens there: the file was left behind by a server that is gone, or is none of a socket |
+    /// | `PermissionDenied` | it takes the right to write to the file, and to enter its folders |
+    /// | `InvalidInput` | the path is too long |
+    ///
+    /// With no descriptor left it is the system's own error, `EMFILE` or `ENFILE`.
+    ///
+    /// # Cancellation
+    /// Dropped early, the attempt is given up and the socket closed.
+    ///
+    /// Miou: `Miou_unix.connect`.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        UnixStream::connect_addr(&address::of_path(path.as_ref())?).await
+    }
+
+    /// Connects to an address, such as an abstract name.
+    ///
+    /// # Errors
+    /// As [`connect`](UnixStream::connect).
+    ///
+    /// # Cancellation
+    /// Dropped early, the attempt is given up and the socket closed.
+    pub async fn connect_addr(addr: &SocketAddr) -> io::Result<UnixStream> {
+        let stream = UnixStream::new(sys::socket(AddressFamily::UNIX, SocketType::STREAM)?);
+        let to = address::to_system(addr)?;
+        match with_pauses(&stream.source, |source| rustix::net::connect(source, &to)).await {
+            Ok(()) => Ok(stream),
+            Err(error) => Err(address::cannot_connect(addr, error)),
+        }
+    }
+
+    stream_methods!(UnixStream);
+
+    /// The address of the other end, which is unnamed unless that is the listener's.
+    ///
+    /// # Errors
+    /// `NotConnected` once the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        rustix::net::getpeername(&self.source)?.ok_or_else(|| Errno::NOTCONN.into()).and_then(address::from_system)
+    }
+
+    /// Who the peer was when it connected, or listened; checked by the system.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, _other) = matou_unix::net::UnixStream::pair()?;
+    /// assert_eq!(one.peer_cred()?.pid.cast_unsigned(), std::process::id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the system says.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[doc(alias = "SO_PEERCRED")]
+    pub fn peer_cred(&self) -> io::Result<Credentials> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.source)?;
+        Ok(Credentials { pid: peer.pid.as_raw_nonzero().get(), uid: peer.uid.as_raw(), gid: peer.gid.as_raw() })
+    }
+}
+
+socket! {
+    UnixStream, net::UnixStream, SocketAddr, address::from_system, [addr: local_addr, peer: peer_addr];
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, other) = std::os::unix::net::UnixStream::pair()?;
+    /// let one = matou_unix::net::UnixStream::from_std(one)?;
+    /// # drop((one, other));
+    /// # Ok(())
+    /// # }
+    /// ```
+}
+
+/// A process, as the system knows it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[doc(alias = "UCred")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// Its number. By now it may be another process's.
+    pub pid: i32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
