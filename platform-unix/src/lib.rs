@@ -41,6 +41,7 @@
 //! | [`Async`] | pipes, terminals, devices: any descriptor that can be waited for | `Miou_unix.of_file_descr` |
 //! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
+//! | [`process`] | other programs, with the conventions of [`std::process`] | |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
 //! | [`platform`] | what plugs a runtime into a system | |
 //! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
@@ -67,6 +68,7 @@ mod interrupt;
 pub mod net;
 pub mod owned;
 pub mod platform;
+pub mod process;
 mod reactor;
 pub mod signal;
 pub mod time;

@@ -7,6 +7,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use matou_unix::net::{TcpStream, UdpSocket};
+use matou_unix::process::{Command, Stdio};
 use matou_unix::signal::{self, Kind};
 use matou_unix::{Orphans, Task, blocking, call, owned, spawn, time};
 use support::{EVERYWHERE, Setup, Watchdog, any, echo, listen, pair};
@@ -55,7 +56,17 @@ fn everything(setup: &Setup) {
 
         // Threads for blocking work: one that ended, one that is let finish.
         blocking(|| ()).await?;
-        assert!(time::timeout(Duration::from_micros(100), blocking(|| std::thread::sleep(Duration::from_millis(2)))).await.is_err());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let runs = time::timeout(Duration::from_micros(100), blocking(move || held.recv().is_ok()));
+        assert!(runs.await.is_err());
+        drop(release);
+
+        // Programs: one that ended, one that is killed.
+        let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        cat.wait_with_output().await?;
+        let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        call(move || cat.wait_with_output())?.cancel().await;
+        drop(Command::new("cat").stdin(Stdio::piped()).spawn()?);
 
         let mut signals = signal::signal(Kind::USER_1)?;
         signal::on(Kind::USER_2, || ())?;

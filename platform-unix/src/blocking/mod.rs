@@ -38,7 +38,7 @@ use std::io;
 use matou_core::effect::poll_budget;
 
 use self::job::Begun;
-pub(crate) use self::pool::{Closing, DEFAULT_THREADS, Entered, MOST_THREADS, Pool};
+pub(crate) use self::pool::{Closing, DEFAULT_THREADS, Entered, MOST_THREADS, Pool, finish};
 
 /// Runs `work` on a thread of the run's pool, and gives its value. From any domain.
 ///

@@ -197,6 +197,29 @@ impl Drop for Entered {
     }
 }
 
+/// Has `work` done by somebody, no later than at the end of the run: by the current run's pool, else here and now. From any thread.
+pub(crate) fn finish(work: impl FnOnce() + Send + 'static) {
+    /// Work that nobody awaits, and that must not be left undone.
+    struct Duty<F>(Mutex<Option<F>>);
+
+    impl<F: FnOnce() + Send> Queued for Duty<F> {
+        fn run(self: Arc<Self>) {
+            let work = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            work.into_iter().for_each(|work| quietly(work));
+        }
+
+        fn discard(self: Arc<Self>) {
+            self.run();
+        }
+    }
+
+    let duty = Arc::new(Duty(Mutex::new(Some(work))));
+    let submitted = current().map(|pool| pool.submit(Arc::clone(&duty) as Arc<dyn Queued>));
+    if !matches!(submitted, Some(Ok(_))) {
+        duty.run();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
