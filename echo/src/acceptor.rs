@@ -16,12 +16,12 @@ use std::future::pending;
 use std::io;
 
 use futures_lite::future;
-use matou_unix::net::TcpStream;
 use matou_unix::{Care, Exit, Orphans, time};
 
 use crate::context::Context;
 use crate::door::Door;
 use crate::failure::Failure;
+use crate::socket::Stream;
 use crate::stop::Stop;
 
 /// The promises of an accept loop's connections.
@@ -31,11 +31,11 @@ pub(crate) type Connections = Orphans<(), io::Error>;
 enum Event {
     Stop,
     Ended(Option<Result<(), Exit<io::Error>>>),
-    Arrived(io::Result<TcpStream>),
+    Arrived(io::Result<Stream>),
 }
 
 /// Accepts until the stop, starting a task for each connection with `start`, and sees all of them to their end.
-pub(crate) async fn accept(mut door: Door, stop: Stop, start: impl Fn(&Connections, TcpStream) -> io::Result<()>) -> io::Result<()> {
+pub(crate) async fn accept(mut door: Door, stop: Stop, start: impl Fn(&Connections, Stream) -> io::Result<()>) -> io::Result<()> {
     let context = door.context();
     let connections = Connections::new();
     loop {

@@ -7,12 +7,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::listen::Address;
 use crate::units;
 
 /// Echo back what is received, to every connection, on every core.
@@ -31,9 +31,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     pub(crate) domains: Option<usize>,
 
-    /// Address and port to listen on, such as `127.0.0.1:9000` or `[::1]:9000`; may be repeated; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:9000")]
-    pub(crate) listen: Vec<SocketAddr>,
+    /// Where to listen: `127.0.0.1:9000`, `[::1]:9000`, or a Unix socket, `unix:PATH`; may be repeated; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub(crate) listen: Vec<Address>,
 
     /// How the domains wait for their sockets
     #[arg(long, value_enum, default_value_t = Reactor::DEFAULT)]
@@ -150,10 +150,6 @@ fn one_line(error: &clap::Error) -> String {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| String::from("not an address and port such as 127.0.0.1:9000 or [::1]:9000"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Answer, Mode, Options, Reactor, parse};
@@ -191,13 +187,13 @@ mod tests {
     #[test]
     fn with_all_arguments() {
         let options = parsed(
-            "--mode owned --domains 0 --listen [::1]:0 --listen 0.0.0.0:7 --reactor poll --buffer 1MiB \
+            "--mode owned --domains 0 --listen [::1]:0 --listen unix:/run/echo.socket --reactor poll --buffer 1MiB \
              --max-connections 9 --idle-timeout 2m --grace 0s --stats 250ms --quiet",
         )
         .unwrap();
         assert_eq!(options.mode, Mode::Owned);
         assert_eq!(options.domains, Some(0));
-        assert_eq!(options.listen, ["[::1]:0".parse().unwrap(), "0.0.0.0:7".parse().unwrap()]);
+        assert_eq!(options.listen, ["[::1]:0".parse().unwrap(), "unix:/run/echo.socket".parse().unwrap()]);
         assert_eq!(options.reactor, Reactor::Poll);
         assert_eq!(options.buffer, 1 << 20);
         assert_eq!(options.max_connections.unwrap().get(), 9);
@@ -225,6 +221,7 @@ mod tests {
             ("--listen localhost", ["--listen", "'localhost'", "127.0.0.1:9000"]),
             ("--listen 127.0.0.1:70000", ["--listen", "'127.0.0.1:70000'", "[::1]:9000"]),
             ("--listen ::1:9000x", ["--listen", "'::1:9000x'", "[::1]:9000"]),
+            ("--listen unix:", ["--listen", "'unix:'", "unix:PATH"]),
             ("--domains many", ["--domains", "'many'", "invalid digit"]),
             ("--domains -1", ["unexpected", "'-1'", "found"]),
             ("--max-connections 0", ["--max-connections", "'0'", "zero"]),

@@ -23,12 +23,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::future;
-use matou_unix::net::{TcpListener, TcpStream};
 use matou_unix::time;
 use rustix::io::Errno;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::socket::{Listener, Stream};
 
 /// How long a door rests when accepting fails and there is nothing to do about it, and how often it tries to get its
 /// reserve back.
@@ -37,7 +37,7 @@ const REST: Duration = Duration::from_millis(100);
 /// The listeners of one accept loop.
 #[derive(Debug)]
 pub(crate) struct Door {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// The listener that is asked first, so that a busy one does not keep the others waiting.
     turn: usize,
     reserve: Reserve,
@@ -48,7 +48,7 @@ pub(crate) struct Door {
 
 impl Door {
     /// A door that lets in what arrives at these listeners.
-    pub(crate) fn new(listeners: Vec<TcpListener>, limit: usize, context: Arc<Context>) -> io::Result<Door> {
+    pub(crate) fn new(listeners: Vec<Listener>, limit: usize, context: Arc<Context>) -> io::Result<Door> {
         Ok(Door { listeners, turn: 0, reserve: Reserve::new()?, limit, context })
     }
 
@@ -66,7 +66,7 @@ impl Door {
     ///
     /// # Cancellation
     /// Dropped early it loses no connection.
-    pub(crate) async fn accept(&mut self) -> io::Result<TcpStream> {
+    pub(crate) async fn accept(&mut self) -> io::Result<Stream> {
         loop {
             let arrived = if self.reserve.is_held() {
                 self.arrival().await
@@ -105,9 +105,9 @@ impl Door {
     }
 
     /// Whatever the first listener that has something gives.
-    async fn arrival(&mut self) -> io::Result<TcpStream> {
+    async fn arrival(&mut self) -> io::Result<Stream> {
         if let [listener] = &self.listeners[..] {
-            return listener.accept().await.map(|(stream, _peer)| stream);
+            return listener.accept().await;
         }
         let count = self.listeners.len();
         self.turn = (self.turn + 1) % count;
@@ -116,7 +116,7 @@ impl Door {
         poll_fn(|cx| {
             for arrival in &mut arrivals {
                 if let Poll::Ready(arrived) = arrival.as_mut().poll(cx) {
-                    return Poll::Ready(arrived.map(|(stream, _peer)| stream));
+                    return Poll::Ready(arrived);
                 }
             }
             Poll::Pending

@@ -14,24 +14,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
-use matou_unix::net::TcpStream;
-use matou_unix::{owned, time};
+use matou_unix::time;
 
 use crate::context::Context;
 use crate::failure::Idle;
+use crate::socket::{Duplex, OwnedStream, Stream};
 use crate::stats::Counters;
 
 /// The size of a buffer to begin with.
 const FIRST_BUFFER: usize = 256;
 
 /// Echoes a connection to its end.
-pub(crate) async fn echo(stream: TcpStream, context: Arc<Context>) -> io::Result<()> {
+pub(crate) async fn echo(stream: Stream, context: Arc<Context>) -> io::Result<()> {
     serve(&stream, &context).await
 }
 
 /// Echoes a connection that is a resource of this task. On an abnormal end the runtime finalises it; the normal end
 /// gives it up explicitly.
-pub(crate) async fn echo_owned(stream: owned::TcpStream, context: Arc<Context>) -> io::Result<()> {
+pub(crate) async fn echo_owned(stream: OwnedStream, context: Arc<Context>) -> io::Result<()> {
     serve(&stream, &context).await?;
     Ok(stream.close()?)
 }
@@ -82,31 +82,5 @@ async fn silence(last: &Cell<time::Instant>, limit: Duration) -> io::Result<()> 
             return Err(Idle.into());
         }
         time::sleep_until(due).await;
-    }
-}
-
-/// The two kinds of sockets, as far as a handler cares.
-trait Duplex {
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize>;
-}
-
-impl Duplex for TcpStream {
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        TcpStream::read(self, buffer).await
-    }
-
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        TcpStream::write(self, bytes).await
-    }
-}
-
-impl Duplex for owned::TcpStream {
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        owned::TcpStream::read(self, buffer).await
-    }
-
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        owned::TcpStream::write(self, bytes).await
     }
 }

@@ -18,6 +18,8 @@ mod handler;
 mod listen;
 mod problem;
 mod servers;
+mod socket;
+mod socket_file;
 mod stats;
 mod stop;
 mod units;

@@ -6,14 +6,32 @@ mod support;
 use std::io;
 use std::time::{Duration, Instant};
 
-use matou_unix::net::{TcpStream, UdpSocket};
+use matou_unix::net::{TcpStream, UdpSocket, UnixStream};
 use matou_unix::process::{Command, Stdio};
 use matou_unix::signal::{self, Kind};
 use matou_unix::{Orphans, Task, blocking, call, owned, spawn, time};
-use support::{EVERYWHERE, Setup, Watchdog, any, echo, listen, pair};
+use support::{EVERYWHERE, Setup, Watchdog, any, echo, full_queue, listen, pair};
 
 fn count(of: &str) -> usize {
     std::fs::read_dir(of).unwrap().count()
+}
+
+/// What is not done by the domain itself.
+async fn beside_the_domain() -> io::Result<()> {
+    // Threads for blocking work: one that ended, one that is let finish.
+    blocking(|| ()).await?;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let runs = time::timeout(Duration::from_micros(100), blocking(move || held.recv().is_ok()));
+    assert!(runs.await.is_err());
+    drop(release);
+
+    // Programs: one that ended, one that is killed.
+    let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    cat.wait_with_output().await?;
+    let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    call(move || cat.wait_with_output())?.cancel().await;
+    drop(Command::new("cat").stdin(Stdio::piped()).spawn()?);
+    Ok(())
 }
 
 fn everything(setup: &Setup) {
@@ -54,19 +72,17 @@ fn everything(setup: &Setup) {
         let datagrams = UdpSocket::bind(any())?;
         spawn(async move { datagrams.recv(&mut [0; 1]).await }).cancel().await;
 
-        // Threads for blocking work: one that ended, one that is let finish.
-        blocking(|| ()).await?;
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let runs = time::timeout(Duration::from_micros(100), blocking(move || held.recv().is_ok()));
-        assert!(runs.await.is_err());
-        drop(release);
+        beside_the_domain().await?;
 
-        // Programs: one that ended, one that is killed.
-        let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        cat.wait_with_output().await?;
-        let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        call(move || cat.wait_with_output())?.cancel().await;
-        drop(Command::new("cat").stdin(Stdio::piped()).spawn()?);
+        // Connections under way: to queues that are full, and given up.
+        let full = full_queue()?;
+        let (addr, path) = (full.tcp.local_addr()?, full.path.as_ref().to_owned());
+        assert!(time::timeout(Duration::from_millis(1), TcpStream::connect(addr)).await.is_err());
+        assert!(TcpStream::connect_timeout(addr, Duration::from_millis(1)).await.is_err());
+        assert!(time::timeout(Duration::from_millis(3), UnixStream::connect(&path)).await.is_err());
+        let connects = call(move || async move { TcpStream::connect(addr).await.map(drop) })?;
+        time::sleep(Duration::from_micros(200)).await;
+        connects.cancel().await;
 
         let mut signals = signal::signal(Kind::USER_1)?;
         signal::on(Kind::USER_2, || ())?;

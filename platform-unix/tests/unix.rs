@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use matou_unix::net::{UnixDatagram, UnixListener, UnixStream};
 use matou_unix::{Exit, Task, await_all, call, owned, spawn, time};
-use support::{Scratch, Setup, join, pattern};
+use support::{FullQueues, Scratch, Setup, full_queue, join, pattern};
 
 everywhere! {
     a_path_is_bound_and_connected_to
@@ -244,20 +244,10 @@ fn r45_streams_and_listeners_move(setup: &Setup) {
     });
 }
 
-/// A listener whose queue holds very few.
-fn short_queue(path: &Scratch) -> io::Result<UnixListener> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
-    let fd = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-    bind(&fd, &SocketAddrUnix::new(path.as_ref())?)?;
-    listen(&fd, 0)?;
-    UnixListener::try_from(fd)
-}
-
 fn many_clients_of_a_short_queue(setup: &Setup) {
     setup.run(1, async {
         const MANY: usize = 20;
-        let path = Scratch::new();
-        let listener = short_queue(&path)?;
+        let FullQueues { unix: listener, path, .. } = full_queue()?;
         let clients = (0..MANY).map(|number| {
             let path = path.as_ref().to_owned();
             spawn(async move {
@@ -266,8 +256,7 @@ fn many_clients_of_a_short_queue(setup: &Setup) {
             })
         });
         let clients = clients.collect();
-        drop(UnixStream::connect(&path).await?);
-        // Nobody accepts yet: one is in the queue, and the others wait for room.
+        // Nobody accepts yet.
         let full = time::timeout(Duration::from_millis(5), UnixStream::connect(&path)).await;
         assert!(full.is_err() || !cfg!(target_os = "linux"));
         let server = call(move || async move {

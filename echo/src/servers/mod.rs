@@ -14,7 +14,6 @@ mod owned;
 mod parallel;
 mod sequential;
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use crate::cli::{Mode, Options};
 use crate::console::Console;
 use crate::context::Context;
 use crate::door::Door;
-use crate::listen::{explain, listen};
+use crate::listen::{Address, explain, listen};
 use crate::problem::Problem;
 use crate::stats::{Board, Meter, Totals};
 use crate::stop::{self, Signals, Stop};
@@ -77,14 +76,14 @@ fn start(mode: Mode, doors: Vec<Door>, stops: Vec<Stop>) -> io::Result<Vec<Promi
 }
 
 /// A door for each domain that accepts, domain 0 first, and the addresses they all listen on.
-fn doors(options: &Options, context: &Arc<Context>, workers: usize) -> Result<(Vec<SocketAddr>, Vec<Door>), Problem> {
+fn doors(options: &Options, context: &Arc<Context>, workers: usize) -> Result<(Vec<Address>, Vec<Door>), Problem> {
     let accepting = if options.mode == Mode::Multi { 1 + workers } else { 1 };
     let shares = shares(options.max_connections, accepting);
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<_>> = shares.iter().map(|_| Vec::new()).collect();
-    for &asked in &options.listen {
-        let has_v4 = options.listen.iter().any(|other| other.is_ipv4() && other.port() == asked.port());
-        let (address, sockets) = listen(asked, has_v4, shares.len()).map_err(|error| Problem::System(explain(asked, &error)))?;
+    for asked in &options.listen {
+        let listening = listen(asked, &options.listen, shares.len());
+        let (address, sockets) = listening.map_err(|error| Problem::System(explain(asked, &error)))?;
         addresses.push(address);
         iter::zip(&mut listeners, sockets).for_each(|(of_door, socket)| of_door.push(socket));
     }

@@ -4,18 +4,17 @@
 
 use std::io;
 
-use matou_unix::{Task, owned};
-
 use crate::acceptor;
 use crate::door::Door;
 use crate::handler;
+use crate::socket::OwnedStream;
 use crate::stop::Stop;
 
 pub(crate) async fn serve(door: Door, stop: Stop) -> io::Result<()> {
     let context = door.context();
     acceptor::accept(door, stop, |connections, stream| {
-        let stream = owned::TcpStream::new(stream)?;
-        Task::new().give(stream.resource()).spawn_in(connections, handler::echo_owned(stream, context.clone()))?;
+        let stream = OwnedStream::new(stream)?;
+        stream.give().spawn_in(connections, handler::echo_owned(stream, context.clone()))?;
         Ok(())
     })
     .await

@@ -94,11 +94,11 @@ fn idle_timeout(setup: Setup) {
 in_every_mode!(idle_timeout);
 
 /// A server that may have few descriptors, not yet started.
-fn with_few_descriptors(setup: Setup, count: u32) -> Command {
+pub(crate) fn with_few_descriptors(setup: Setup, count: u32, listen: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.env_remove("MATOU_DOMAINS").env_remove("MATOU_QUANTA");
     shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]);
-    shell.arg(echo().get_program()).args(["--listen", &free_address(), "--domains", "2"]);
+    shell.arg(echo().get_program()).args(["--listen", listen, "--domains", "2"]);
     shell.args(["--mode", setup.mode, "--reactor", setup.reactor]);
     shell
 }
@@ -106,7 +106,7 @@ fn with_few_descriptors(setup: Setup, count: u32) -> Command {
 /// Out of descriptors the server turns connections away, serves those it has, uses no processor time, and takes new
 /// ones as soon as there are descriptors again.
 fn out_of_descriptors(setup: Setup) {
-    let server = Server::launch(&mut with_few_descriptors(setup, 48));
+    let server = Server::launch(&mut with_few_descriptors(setup, 48, &free_address()));
     let before = server.descriptors();
     let all: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     // Every one is answered, turned away, or waits because another domain has the last descriptor; none of
@@ -143,7 +143,7 @@ in_every_mode!(out_of_descriptors: concurrent owned parallel multi);
 /// The reserve is given up before anybody knocks, since the system wants a descriptor before it looks: the next
 /// connection must still be let in when descriptors are back, without anybody being turned away for it.
 fn descriptors_come_back(setup: Setup) {
-    let server = Server::launch(&mut with_few_descriptors(setup, 48));
+    let server = Server::launch(&mut with_few_descriptors(setup, 48, &free_address()));
     for _ in 0..3 {
         let mut streams: Vec<TcpStream> = Vec::new();
         // Until one is turned away.
@@ -187,7 +187,7 @@ in_every_mode!(no_descriptor_at_all);
 /// With too few descriptors to start at all it says so, in one line, whichever it is that there is none for.
 fn too_few_descriptors(setup: Setup) {
     for count in 4.. {
-        let mut server = Server::attempt(&mut with_few_descriptors(setup, count));
+        let mut server = Server::attempt(&mut with_few_descriptors(setup, count, &free_address()));
         let greeting = std::mem::take(&mut server.greeting);
         if greeting.starts_with("listening on ") {
             server.stop().totals();

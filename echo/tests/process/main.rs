@@ -35,4 +35,5 @@ mod load;
 mod output;
 mod server;
 mod stop;
+mod unix;
 mod usage;

@@ -101,8 +101,10 @@ impl Server {
 
     /// The next line that contains this.
     pub(crate) fn line_with(&self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let line = self.line();
+            assert!(Instant::now() < deadline, "the server says much, but never {words:?}: {line:?}");
             if line.contains(words) {
                 return line;
             }

@@ -33,7 +33,7 @@ fn run(command: &mut Command) -> Run {
 }
 
 /// Runs it to its end, which has to be this one: a line with these words, and nothing else.
-fn refuses(command: &mut Command, status: i32, words: &[&str]) {
+pub(crate) fn refuses(command: &mut Command, status: i32, words: &[&str]) {
     let run = run(command);
     assert_eq!(run.status, Some(status), "{command:?}: {run:?}");
     assert!(run.stderr.starts_with("echo: ") && run.stderr.ends_with('\n') && run.stderr.lines().count() == 1, "{run:?}");
@@ -51,6 +51,7 @@ fn usage_errors() {
         (&["--listen", "nowhere"], &["--listen", "nowhere", "127.0.0.1:9000"]),
         (&["--listen", "127.0.0.1"], &["--listen", "127.0.0.1:9000"]),
         (&["--listen", "127.0.0.1:65536"], &["--listen", "65536"]),
+        (&["--listen", "unix:"], &["--listen", "path is missing"]),
         (&["--domains", "some"], &["--domains", "some"]),
         (&["--domains", "-1"], &["-1"]),
         (&["--domains", "99999999999999999999999"], &["--domains", "too large"]),

@@ -44,10 +44,21 @@ pub(super) fn cannot_connect(to: SocketAddr, error: io::Error) -> io::Error {
         ErrorKind::NetworkUnreachable => "there is no way to that network",
         ErrorKind::HostUnreachable => "there is no way to that machine",
         ErrorKind::AddrNotAvailable => "no local port is left, or this machine does not have the address to connect from",
-        ErrorKind::PermissionDenied => "it is forbidden, by a firewall or as a broadcast address",
+        ErrorKind::PermissionDenied => "it is forbidden, by a firewall or another rule of this system",
         _ => return explain(error, format_args!("cannot connect to {to}"), None),
     };
     explain(error, format_args!("cannot connect to {to}"), Some(reason))
+}
+
+/// Why a connection cannot come from this address.
+pub(super) fn cannot_come_from(local: SocketAddr, error: io::Error) -> io::Error {
+    let reason = match error.kind() {
+        ErrorKind::AddrNotAvailable => Some("this machine has no such address"),
+        ErrorKind::AddrInUse => Some("the port is in use"),
+        ErrorKind::PermissionDenied => Some("permission denied: ports this low are for privileged users"),
+        _ => None,
+    };
+    explain(error, format_args!("cannot connect from {local}"), reason)
 }
 
 #[cfg(test)]
@@ -67,7 +78,7 @@ mod tests {
             (Errno::HOSTUNREACH, ErrorKind::HostUnreachable, "machine"),
             (Errno::ADDRNOTAVAIL, ErrorKind::AddrNotAvailable, "local port"),
             (Errno::PERM, ErrorKind::PermissionDenied, "firewall"),
-            (Errno::ACCESS, ErrorKind::PermissionDenied, "broadcast"),
+            (Errno::ACCESS, ErrorKind::PermissionDenied, "forbidden"),
             (Errno::NOBUFS, io::Error::from(Errno::NOBUFS).kind(), "os error"),
         ] {
             let error = cannot_connect(to, errno.into());

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
+use super::failure::cannot_come_from;
 use super::listener::TcpListener;
 use super::resolve::{self, ToSocketAddrs};
 use super::stream::{self, TcpStream};
@@ -227,7 +228,7 @@ impl TcpStreamBuilder {
         self.common.apply(&fd)?;
         if let Some(local) = self.local {
             sockopt::set_socket_reuseaddr(&fd, true)?;
-            rustix::net::bind(&fd, &local)?;
+            rustix::net::bind(&fd, &local).map_err(|errno| cannot_come_from(local, errno.into()))?;
         }
         stream::connect(fd, addr).await
     }

@@ -76,8 +76,8 @@ impl TcpStream {
     /// | `ConnectionRefused` | the machine answers, and nobody listens on that port |
     /// | `TimedOut` | nobody answers; the system takes minutes to say so: see [`connect_timeout`](TcpStream::connect_timeout) |
     /// | `NetworkUnreachable`, `HostUnreachable` | there is no way to get there |
-    /// | `AddrNotAvailable` | no local port is left, or this machine does not have the address to connect from |
-    /// | `PermissionDenied` | a firewall forbids it, or it is a broadcast address |
+    /// | `AddrNotAvailable` | no local port is left, or this machine does not have the address to connect from ([`builder`](TcpStream::builder)) |
+    /// | `PermissionDenied` | a firewall forbids it |
     ///
     /// With no descriptor left it is the system's own error, `EMFILE` or `ENFILE`. Outside a task it is an error that says so.
     ///

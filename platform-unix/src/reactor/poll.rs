@@ -144,10 +144,12 @@ fn listed(fd: RawFd, interest: Interest) -> PollFd<'static> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, interest.read);
     flags.set(PollFlags::OUT, interest.write);
-    // SAFETY: the borrow is good while the descriptor is open, and by *Open while listed* it is: a socket leaves its reactor
-    // before it is closed or handed out (`Source`), and the reactor keeps the bell. One that leaves from another thread may be
-    // closed between our look at the departures and the end of the sleep; `poll` only asks for readiness, so for a number that is
-    // closed, or somebody else's by then, it reports `NVAL` or a readiness that resumes points that are stale, which does nothing.
+    // SAFETY: the borrow is good while the descriptor is open, and by *Open while listed* it is: a source leaves its reactor
+    // before its descriptor is closed or handed out (`Source`), and the reactor keeps the bell. There are exceptions: one that leaves
+    // from another thread may be closed between our look at the departures and the end of the sleep; one on a borrowed descriptor may
+    // be forgotten, and one whose `AsFd` is a user's may name another descriptor each time. `poll` only asks for readiness, so for
+    // a number that is closed, or somebody else's by then, it reports `NVAL` or a readiness that resumes points that are stale or
+    // look again; either takes the number off the list.
     PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(fd) }, flags)
 }
 

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use matou_unix::net::{TcpListener, TcpStream};
+use matou_unix::net::{TcpListener, TcpStream, UnixListener};
 use matou_unix::{Builder, Outcome, Reactor, RunError};
 
 /// Makes of each function `fn name(setup: &Setup)` one test per way of waiting.
@@ -134,6 +135,36 @@ pub fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(any())?;
     let addr = listener.local_addr()?;
     Ok((listener, addr))
+}
+
+/// Listeners whose queues are full: who connects to them waits.
+pub struct FullQueues {
+    pub tcp: TcpListener,
+    pub unix: UnixListener,
+    pub path: Scratch,
+    _queued: Vec<OwnedFd>,
+}
+
+pub fn full_queue() -> io::Result<FullQueues> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = |family| socket_with(family, SocketType::STREAM, flags, None);
+    let (tcp, unix) = (socket(AddressFamily::INET)?, socket(AddressFamily::UNIX)?);
+    let path = Scratch::new();
+    let unix_address = SocketAddrUnix::new(path.as_ref())?;
+    bind(&tcp, &any())?;
+    bind(&unix, &unix_address)?;
+    listen(&tcp, 0)?;
+    listen(&unix, 0)?;
+    let tcp = TcpListener::try_from(tcp)?;
+    let mut queued = Vec::new();
+    for _ in 0..3 {
+        // One or two come about at once, and the rest never.
+        let (to_tcp, to_unix) = (socket(AddressFamily::INET)?, socket(AddressFamily::UNIX)?);
+        let (_connected, _full) = (connect(&to_tcp, &tcp.local_addr()?), connect(&to_unix, &unix_address));
+        queued.extend([to_tcp, to_unix]);
+    }
+    Ok(FullQueues { tcp, unix: UnixListener::try_from(unix)?, path, _queued: queued })
 }
 
 /// Two connected streams.

@@ -121,7 +121,7 @@ impl UnixDatagram {
     /// Dropped early it has sent nothing.
     pub async fn send_to_addr(&self, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
         let to = address::to_system(addr)?;
-        let sent = with_pauses(&self.source, |source| rustix::net::sendto(source, buf, sys::SEND, &to)).await;
+        let sent = with_pauses(|| rustix::net::sendto(self, buf, sys::SEND, &to)).await;
         sent.map_err(|error| address::cannot_connect(addr, error))
     }
 

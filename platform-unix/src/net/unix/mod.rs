@@ -19,9 +19,11 @@ mod datagram;
 mod listener;
 mod stream;
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
+use matou_core::effect::poll_budget;
 use rustix::io::Errno;
 
 pub use std::os::unix::net::SocketAddr;
@@ -34,25 +36,23 @@ pub use self::stream::UnixStream;
 
 pub(crate) use self::listener::accept;
 
-use crate::descriptor::source::{Source, perform};
-use crate::reactor::Direction;
 use crate::time;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// Does a system call that would block until something happens of which there is no event.
-async fn with_pauses<R>(source: &Source, mut call: impl FnMut(&Source) -> Result<R, Errno>) -> io::Result<R> {
+async fn with_pauses<R>(mut call: impl FnMut() -> Result<R, Errno>) -> io::Result<R> {
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let tried = perform(source, Direction::Write, |source| match call(source) {
-            Err(Errno::AGAIN) => Ok(None), // Not `WouldBlock`, which is to wait for an event.
-            result => Ok(Some(result?)),
-        });
-        if let Some(done) = tried.await? {
-            return Ok(done);
+        poll_fn(poll_budget).await;
+        match call() {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                time::sleep(pause).await;
+                pause = LONGEST_PAUSE.min(2 * pause);
+            }
+            result => return Ok(result?),
         }
-        time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(2 * pause);
     }
 }

@@ -87,7 +87,7 @@ impl UnixStream {
     pub async fn connect_addr(addr: &SocketAddr) -> io::Result<UnixStream> {
         let stream = UnixStream::new(sys::socket(AddressFamily::UNIX, SocketType::STREAM)?);
         let to = address::to_system(addr)?;
-        match with_pauses(&stream.source, |source| rustix::net::connect(source, &to)).await {
+        match with_pauses(|| rustix::net::connect(&stream, &to)).await {
             Ok(()) => Ok(stream),
             Err(error) => Err(address::cannot_connect(addr, error)),
         }
