@@ -10,12 +10,12 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 
 use matou_unix::effect::poll_budget;
 use matou_unix::{BlockingRefusal, Exit, RunError, ViolationKind, blocking, call, spawn, yield_now};
-use support::{Setup, Watchdog, join};
+use support::{Setup, Watchdog, join, waker_that_drops};
 
 everywhere! {
     the_domain_goes_on_meanwhile
@@ -30,7 +30,7 @@ everywhere! {
     r18_the_end_of_a_run_waits_for_its_jobs
     r19_runs_share_no_threads
     r44_a_violation_waits_for_jobs
-    r46_a_future_that_outlives_its_run_gets_its_closure_back
+    r46_a_future_that_outlives_its_run_is_inert
     when_no_thread_can_be_started_nothing_is_lost
 }
 
@@ -312,32 +312,27 @@ fn r44_a_violation_waits_for_jobs(setup: &Setup) {
     assert!(finished.load(Ordering::SeqCst));
 }
 
-fn r46_a_future_that_outlives_its_run_gets_its_closure_back(setup: &Setup) {
-    /// Lets the thread go when the waiting job is told of the end.
-    struct Release(Mutex<Sender<()>>);
-    impl Wake for Release {
-        fn wake(self: Arc<Self>) {
-            let _over = self.0.lock().unwrap().send(());
-        }
-    }
+fn r46_a_future_that_outlives_its_run_is_inert(setup: &Setup) {
+    let (dropped, drops) = channel();
     let mut kept = None;
     let ran = setup.builder(0).blocking_threads(1).run(async {
         let (work, began, release) = held();
         let mut runs = pin!(blocking(work));
         assert!(poll_fn(|cx| Poll::Ready(runs.as_mut().poll(cx).is_pending())).await);
         received(&began).await;
-        let mut waits = Box::pin(blocking(|| 7));
-        let waker = Waker::from(Arc::new(Release(Mutex::new(release))));
+        let closure = Dropped(dropped);
+        let mut waits = Box::pin(blocking(move || drop(closure)));
+        let waker = waker_that_drops(release);
         assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         kept = Some(waits);
         io::Result::Ok(())
     });
     ran.unwrap();
+    assert_eq!(drops.try_recv(), Ok(thread::current().id()), "the closure did not outlive the run");
     let kept = kept.unwrap();
     setup.run(0, async {
-        let error = kept.await.unwrap_err();
-        assert!(matches!(error.reason, BlockingRefusal::Ended), "{error}");
-        assert_eq!((error.work)(), 7);
+        let Err(Exit::Panicked(panic)) = spawn(async { kept.await.map_err(io::Error::from) }).await else { panic!("it did not panic") };
+        assert_eq!(panic.message(), "the run that was to do this blocking work has ended");
         io::Result::Ok(())
     });
 }

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use matou_unix::fs::{self, File};
 use matou_unix::{blocking, call, spawn, yield_now};
-use support::{Setup, Watchdog, join, pattern};
+use support::{Setup, Watchdog, join, pattern, waker_that_drops};
 
 everywhere! {
     whole_files
@@ -33,6 +33,7 @@ everywhere! {
     a_write_that_is_given_up_comes_before_the_next
     what_had_not_begun_is_not_done
     an_entry_that_was_not_taken_is_not_lost
+    a_file_outlives_a_read_that_was_forgotten
 }
 
 /// A directory that goes with its test.
@@ -406,6 +407,34 @@ fn an_entry_that_was_not_taken_is_not_lost(setup: &Setup) {
             }
         }
         assert_eq!(seen.len(), 150);
+        io::Result::Ok(())
+    });
+}
+
+fn a_file_outlives_a_read_that_was_forgotten(setup: &Setup) {
+    let scratch = Scratch::new();
+    let path = scratch.path("file");
+    std::fs::write(&path, "meow").unwrap();
+    let (mut kept, mut buf) = (None, [0; 4]);
+    let ran = setup.builder(0).blocking_threads(1).run(async {
+        let mut file = File::open(&path).await?;
+        let (release, held) = channel::<()>();
+        let mut busy = Box::pin(blocking(move || _ = held.recv()));
+        assert!(begin(busy.as_mut()).await.is_pending());
+        let mut read = Box::pin(file.read(&mut buf));
+        // It is told of at the end of the run.
+        assert!(read.as_mut().poll(&mut Context::from_waker(&waker_that_drops(release))).is_pending());
+        std::mem::forget(read);
+        std::mem::forget(busy);
+        kept = Some(file);
+        io::Result::Ok(())
+    });
+    ran.unwrap();
+    let mut file = kept.unwrap();
+    setup.run(0, async {
+        let mut buf = [0; 8];
+        assert_eq!(file.read(&mut buf).await?, 4);
+        assert_eq!(&buf[..4], b"meow");
         io::Result::Ok(())
     });
 }

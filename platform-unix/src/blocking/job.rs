@@ -13,8 +13,8 @@
 //!
 //! The stage is under a lock that is held only to exchange it: closures, values and wakers are called and dropped outside.
 //!
-//! A job that its run's end finds in the queue stays Waiting and is signalled: its future, which somebody has kept beyond the run, takes
-//! the closure back.
+//! A job that its run's end finds in the queue belongs to a future that was forgotten, or kept beyond its run. Its closure is dropped, and what it
+//! has borrowed comes back; the future, should somebody poll it, panics.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,8 +23,8 @@ use std::thread;
 
 use matou_core::sync::Trigger;
 
+use super::BlockingError;
 use super::pool::{Pool, Queued, Ticket};
-use super::{BlockingError, BlockingRefusal};
 
 /// See the [module](self).
 struct Job<F, T> {
@@ -77,6 +77,7 @@ where
     }
 
     fn discard(self: Arc<Self>) {
+        quietly(|| drop(self.exchange(Stage::Taken)));
         self.over.signal();
     }
 }
@@ -111,12 +112,12 @@ where
     }
 
     /// What came of it. After [`wait`](Begun::wait).
-    pub(super) fn finish(self) -> Result<T, BlockingError<F>> {
+    pub(super) fn finish(self) -> T {
         match self.job.exchange(Stage::Taken) {
-            Stage::Ended(Ok(value)) => Ok(value),
+            Stage::Ended(Ok(value)) => value,
             Stage::Ended(Err(panic)) => resume_unwind(panic),
-            Stage::Waiting(work) => Err(BlockingError { work, reason: BlockingRefusal::Ended }),
-            Stage::Running | Stage::Taken => unreachable!("it is signalled when it has ended, and taken once"),
+            Stage::Taken => panic!("the run that was to do this blocking work has ended"),
+            Stage::Waiting(_) | Stage::Running => unreachable!("it is signalled when it is over"),
         }
     }
 }

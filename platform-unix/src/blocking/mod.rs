@@ -61,7 +61,7 @@ pub(crate) use self::pool::{Closing, DEFAULT_THREADS, Entered, MOST_THREADS, Poo
 /// an [`io::Error`] of it.
 ///
 /// # Panics
-/// When `work` does.
+/// When `work` does, and when it is polled after the end of the run it began in.
 ///
 /// # Cancellation
 /// Dropped before `work` began, `work` never runs and is dropped. One that has begun is let finish, and what it gives is dropped on the
@@ -76,7 +76,7 @@ where
     let Some(pool) = pool::current() else { return Err(BlockingError { work, reason: BlockingRefusal::Outside }) };
     let begun = Begun::new(pool, work)?;
     begun.wait().await;
-    begun.finish()
+    Ok(begun.finish())
 }
 
 /// Why [`blocking`] did not run its closure, which is given back.
@@ -93,8 +93,6 @@ pub struct BlockingError<F> {
 pub enum BlockingRefusal {
     /// There is no run on this thread.
     Outside,
-    /// The run ended before the closure's turn came.
-    Ended,
     /// There is no thread to run it, and the system refuses to start one.
     NoThread(io::Error),
 }
@@ -103,7 +101,6 @@ impl fmt::Display for BlockingRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BlockingRefusal::Outside => f.write_str("blocking work was asked for outside `matou_unix::run`: await it inside, from a task"),
-            BlockingRefusal::Ended => f.write_str("the run that was to do this blocking work has ended"),
             BlockingRefusal::NoThread(error) => {
                 write!(f, "no thread could be started for blocking work, and there is none yet: {error}")
             }

@@ -40,7 +40,7 @@ pub(super) trait Queued: Send + Sync {
     /// Does the work. It does not panic.
     fn run(self: Arc<Self>);
 
-    /// The run has ended, and it was not begun. It does not panic.
+    /// The run has ended, and the work was not begun. It does not panic.
     fn discard(self: Arc<Self>);
 }
 
@@ -84,7 +84,7 @@ impl Pool {
     pub(super) fn submit(self: &Arc<Self>, job: Arc<dyn Queued>) -> Result<Ticket, BlockingRefusal> {
         let mut state = self.state();
         if state.closed {
-            return Err(BlockingRefusal::Ended);
+            return Err(BlockingRefusal::Outside); // There is no run any more.
         }
         if state.queue.len() >= state.idle && state.threads.len() < self.most {
             match self.start() {
@@ -309,6 +309,6 @@ mod tests {
             .collect();
         assert_eq!(used.len(), 1);
         pool.close();
-        assert!(matches!(pool.submit(Arc::new(Says(says))), Err(BlockingRefusal::Ended)));
+        assert!(matches!(pool.submit(Arc::new(Says(says))), Err(BlockingRefusal::Outside)));
     }
 }

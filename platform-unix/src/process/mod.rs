@@ -24,8 +24,8 @@
 //! ends abnormally: no program runs on that nobody knows of. It is also reaped, so that no zombie stays: at once where it is dead already, else
 //! by a thread of the run's pool, at the latest before `run` returns. [`Command::kill_on_drop`] lets a program outlive its handle.
 //!
-//! Only the program itself is killed, not those that it has started; for those give it a
-//! [`process_group`](Command::process_group) and kill that.
+//! Only the program itself is killed, not those that it has started. A [`process_group`](Command::process_group) of its own is what all of them can
+//! be sent signals by.
 //!
 //! # How it waits
 //!
