@@ -6,12 +6,14 @@ mod support;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 
-use matou_unix::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
+use matou_unix::net::{TcpStream, ToSocketAddrs, lookup_host};
 use matou_unix::{blocking, call, owned, spawn, yield_now};
+use rustix::net::{AddressFamily, SocketType};
 use support::{Setup, Watchdog, any, listen};
 
 everywhere! {
@@ -23,9 +25,19 @@ everywhere! {
     a_name_waits_for_a_thread_and_the_domain_does_not
 }
 
-/// An address where nobody listens.
-fn closed() -> SocketAddr {
-    TcpListener::bind(any()).unwrap().local_addr().unwrap()
+/// An address that is taken, and where nobody listens.
+struct Closed(OwnedFd);
+
+impl Closed {
+    fn new() -> Closed {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &any()).unwrap();
+        Closed(socket)
+    }
+
+    fn addr(&self) -> SocketAddr {
+        rustix::net::getsockname(&self.0).unwrap().try_into().unwrap()
+    }
 }
 
 fn a_name_is_resolved(setup: &Setup) {
@@ -61,10 +73,11 @@ fn a_name_is_connected_to(setup: &Setup) {
 fn each_address_is_tried(setup: &Setup) {
     setup.run(0, async {
         let (listener, addr) = listen()?;
-        let client = TcpStream::connect([closed(), addr, closed()]).await?;
+        let closed = Closed::new();
+        let client = TcpStream::connect([closed.addr(), addr, closed.addr()]).await?;
         assert_eq!(client.peer_addr()?, addr);
         listener.accept().await?;
-        let list = [addr, closed()];
+        let list = [addr, closed.addr()];
         assert_eq!(TcpStream::connect(&list[..]).await?.peer_addr()?, addr);
         io::Result::Ok(())
     });
@@ -72,7 +85,8 @@ fn each_address_is_tried(setup: &Setup) {
 
 fn all_failures_are_told(setup: &Setup) {
     setup.run(0, async {
-        let (one, two) = (closed(), closed());
+        let closed = [Closed::new(), Closed::new()];
+        let [one, two] = closed.each_ref().map(Closed::addr);
         let error = TcpStream::connect([one, two]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         let text = format!(
