@@ -66,7 +66,7 @@ where
 {
     fn run(self: Arc<Self>) {
         let Stage::Waiting(work) = self.exchange(Stage::Running) else {
-            // Between leaving the queue and here its future was dropped.
+            // Its future was dropped just now.
             self.exchange(Stage::Taken);
             return;
         };
@@ -124,8 +124,10 @@ where
 
 impl<F, T> Drop for Begun<F, T> {
     fn drop(&mut self) {
-        self.pool.withdraw(self.ticket);
-        drop(self.job.exchange(Stage::Taken)); // Of a job that runs this takes nothing.
+        let left = self.job.exchange(Stage::Taken); // Of a job that runs this takes nothing.
+        if let Stage::Waiting(_) = left {
+            self.pool.withdraw(self.ticket);
+        }
     }
 }
 

@@ -271,15 +271,35 @@ mod tests {
         pool.close();
     }
 
+    struct Waits(Mutex<std::sync::mpsc::Receiver<()>>);
+
+    impl Queued for Waits {
+        fn run(self: Arc<Self>) {
+            let _released = self.0.lock().unwrap().recv();
+        }
+
+        fn discard(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_job_that_is_given_up_leaves_the_queue() {
+        let pool = Pool::new(1, None);
+        let (release, held) = channel();
+        pool.submit(Arc::new(Waits(Mutex::new(held)))).unwrap();
+        while !pool.state().queue.is_empty() {
+            thread::yield_now();
+        }
+        let [one, two, three] = [1, 2, 3].map(|number| super::super::job::Begun::new(Arc::clone(&pool), move || number).unwrap());
+        drop(two);
+        assert_eq!(pool.state().queue.len(), 2);
+        drop((one, three));
+        assert_eq!(pool.state().queue.len(), 0);
+        drop(release);
+        pool.close();
+    }
+
     #[test]
     fn there_are_never_more_than_the_most() {
-        struct Waits(Mutex<std::sync::mpsc::Receiver<()>>);
-        impl Queued for Waits {
-            fn run(self: Arc<Self>) {
-                let _released = self.0.lock().unwrap().recv();
-            }
-            fn discard(self: Arc<Self>) {}
-        }
         let pool = Pool::new(3, None);
         let threads = |jobs: usize| {
             let (releases, jobs): (Vec<_>, Vec<_>) = (0..jobs).map(|_| channel::<()>()).map(|(tx, rx)| (tx, Waits(Mutex::new(rx)))).unzip();

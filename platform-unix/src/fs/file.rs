@@ -23,7 +23,10 @@ use crate::blocking;
 /// How many bytes are moved by one job, and thereby the most that a file's buffer holds.
 const MOST: usize = 1 << 20;
 
-/// An open file, with the conventions of [`std::fs::File`]. It is closed when it is dropped.
+/// An open file, with the conventions of [`std::fs::File`].
+///
+/// It is closed where it is dropped. That may wait for a disk where it was the last name of a large file, or for a network file system: drop
+/// such a file in [`blocking`](crate::blocking()).
 ///
 /// A write has been taken by the system when its future is ready: there is nothing to flush, and [`sync_all`](File::sync_all) is what makes it
 /// last. The file keeps a buffer as large as its largest read, at most 1 MiB.
