@@ -1,4 +1,4 @@
-//! Time: the platform's clock, sleeping, and deadlines.
+//! Time: the platform's clock, sleeping, deadlines, and intervals.
 //!
 //! A [`Sleep`] is a node of its domain's timer queue: it allocates nothing, and costs no system call of its own. Its domain's
 //! event source sleeps until the earliest deadline.
@@ -19,6 +19,9 @@ use crate::container::timer_queue::TimerNode;
 use crate::domain::{Domain, Epoch};
 use crate::effect;
 
+mod interval;
+
+pub use self::interval::{Interval, MissedTickBehavior, interval, interval_at};
 #[cfg(feature = "alloc")]
 pub use self::timeout::{Elapsed, Timeout, timeout, timeout_at};
 

@@ -8,6 +8,7 @@
 //! | [`domains`](Builder::domains) | `MATOU_DOMAINS` | one less than the processors this process may use |
 //! | [`quanta`](Builder::quanta) | `MATOU_QUANTA` | 64 |
 //! | [`seed`](Builder::seed) | | a new one each time |
+//! | [`blocking_threads`](Builder::blocking_threads) | `MATOU_BLOCKING_THREADS` | 64 |
 //! | [`reactor`](Builder::reactor) | | epoll on Linux, `poll(2)` elsewhere |
 
 use std::env;
@@ -21,6 +22,7 @@ use std::thread;
 
 use matou_core::{Config, DomainId, Outcome, Report, RunError};
 
+use crate::blocking::{self, Closing, Pool};
 use crate::interrupt::Material;
 use crate::platform::Unix;
 use crate::reactor::Reactor;
@@ -49,6 +51,7 @@ pub struct Builder {
     domains: Option<usize>,
     quanta: Option<u32>,
     seed: Option<u64>,
+    blocking_threads: Option<usize>,
     reactor: Reactor,
     bell: Material,
     stack_size: Option<usize>,
@@ -69,6 +72,7 @@ impl Builder {
             domains: None,
             quanta: None,
             seed: None,
+            blocking_threads: None,
             reactor: Reactor::DEFAULT,
             bell: Material::DEFAULT,
             stack_size: None,
@@ -132,7 +136,14 @@ impl Builder {
         self
     }
 
-    /// How many bytes of stack each worker's thread has. The standard library's default is 2 MiB.
+    /// How many threads may do [`blocking`](crate::blocking()) work at the same time, from 1 to 4096. They are started when they are needed, and
+    /// end when they have been idle for some seconds.
+    pub fn blocking_threads(mut self, most: usize) -> Builder {
+        self.blocking_threads = Some(most);
+        self
+    }
+
+    /// How many bytes of stack each thread of the run has, workers and those for blocking work. The standard library's default is 2 MiB.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self
@@ -185,7 +196,10 @@ impl Builder {
             })
             .await
         };
-        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry };
+        let blocking = Pool::new(builder.blocking_threads.unwrap_or(blocking::DEFAULT_THREADS), builder.stack_size);
+        // The domains are gone when it is dropped, and nothing of the run is left after it.
+        let _closing = Closing(Arc::clone(&blocking));
+        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry, blocking };
         matou_core::run(&unix, config, main)
     }
 
@@ -200,6 +214,16 @@ impl Builder {
         }
         if self.quanta == Some(0) {
             return Err(invalid("`quanta` is 0: a task that may do no effect cannot run".into()));
+        }
+        let threads = 1..=blocking::MOST_THREADS;
+        if self.blocking_threads.is_none() {
+            let what = format!("a number of threads from 1 to {}", blocking::MOST_THREADS);
+            self.blocking_threads = parse(variable, "MATOU_BLOCKING_THREADS", &what, |most| threads.contains(most))?;
+        }
+        if let Some(most) = self.blocking_threads
+            && !threads.contains(&most)
+        {
+            return Err(invalid(format!("`blocking_threads` is {most}: expected a number from 1 to {}", blocking::MOST_THREADS)));
         }
         Ok(self)
     }
@@ -278,6 +302,7 @@ mod tests {
         assert_eq!(with("MATOU_DOMAINS", "0").unwrap().domains, Some(0));
         assert_eq!(with("MATOU_DOMAINS", " 3\n").unwrap().domains, Some(3));
         assert_eq!(with("MATOU_QUANTA", "1").unwrap().quanta, Some(1));
+        assert_eq!(with("MATOU_BLOCKING_THREADS", "1").unwrap().blocking_threads, Some(1));
         assert_eq!(with("MATOU_QUANTA", "").unwrap().quanta, None, "empty is as good as not set");
     }
 
@@ -289,6 +314,8 @@ mod tests {
             let expected = format!("MATOU_DOMAINS is {value:?}: expected a number of worker domains from 0 to 1023");
             assert_eq!(error.to_string(), expected);
         }
+        let error = with("MATOU_BLOCKING_THREADS", "0").unwrap_err();
+        assert_eq!(error.to_string(), "MATOU_BLOCKING_THREADS is \"0\": expected a number of threads from 1 to 4096");
         let error = with("MATOU_QUANTA", "0").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_QUANTA is \"0\": expected a number of effects from 1 to 4294967295");
     }
@@ -296,8 +323,10 @@ mod tests {
     #[test]
     fn the_program_has_the_first_word() {
         let environment = |_: &str| Some("nonsense".into());
-        let builder = Builder::new().domains(7).quanta(8).completed(&environment).unwrap();
-        assert_eq!((builder.domains, builder.quanta), (Some(7), Some(8)));
+        let builder = Builder::new().domains(7).quanta(8).blocking_threads(9).completed(&environment).unwrap();
+        assert_eq!((builder.domains, builder.quanta, builder.blocking_threads), (Some(7), Some(8), Some(9)));
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
+        let error = Builder::new().blocking_threads(0).completed(&|_| None).unwrap_err();
+        assert_eq!(error.to_string(), "`blocking_threads` is 0: expected a number from 1 to 4096");
     }
 }

@@ -36,9 +36,12 @@
 //! | module | what | Miou |
 //! | --- | --- | --- |
 //! | the root | [`run`] and [`Builder`]: domains as threads, settings | `Miou_unix.run` |
+//! | [`blocking()`] | blocking work, on threads beside the domains | |
+//! | [`fs`] | files and directories, with the conventions of [`std::fs`] | |
 //! | [`Async`] | pipes, terminals, devices: any descriptor that can be waited for | `Miou_unix.of_file_descr` |
 //! | [`net`] | sockets, with the conventions of [`std::net`] | `Miou_unix` |
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
+//! | [`process`] | other programs, with the conventions of [`std::process`] | |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
 //! | [`platform`] | what plugs a runtime into a system | |
 //! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
@@ -62,13 +65,16 @@
 // What epoll alone needs.
 #![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
 
+mod blocking;
 mod builder;
 mod descriptor;
+pub mod fs;
 pub mod guide;
 mod interrupt;
 pub mod net;
 pub mod owned;
 pub mod platform;
+pub mod process;
 mod reactor;
 pub mod signal;
 pub mod time;
@@ -76,6 +82,7 @@ pub mod time;
 #[doc(inline)]
 pub use matou_core::*;
 
+pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
 pub use self::descriptor::Async;
 pub use self::reactor::Reactor;

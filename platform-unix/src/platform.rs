@@ -21,6 +21,7 @@ use matou_core::{DomainId, PointId};
 
 pub use matou_core::platform::*;
 
+use crate::blocking::{Entered, Pool};
 use crate::interrupt::{Interrupter, Material};
 use crate::reactor::{DomainReactor, Reactor};
 use crate::signal::Registry;
@@ -32,6 +33,7 @@ pub(crate) struct Unix {
     pub(crate) bell: Material,
     pub(crate) stack_size: Option<usize>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) blocking: Arc<Pool>,
 }
 
 impl Platform for Unix {
@@ -39,7 +41,8 @@ impl Platform for Unix {
     type Events = UnixEvents;
 
     fn events(&self, _domain: DomainId) -> io::Result<UnixEvents> {
-        Ok(UnixEvents { reactor: DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))? })
+        let reactor = DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))?;
+        Ok(UnixEvents { reactor, _blocking: Entered::new(&self.blocking) })
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> io::Result<()> {
@@ -124,6 +127,7 @@ impl Drop for Keeper<'_> {
 /// A domain's source of events. It belongs to its thread, and takes its reactor along when it goes.
 pub(crate) struct UnixEvents {
     reactor: Rc<DomainReactor>,
+    _blocking: Entered,
 }
 
 impl Events for UnixEvents {
@@ -155,7 +159,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn unix(stack_size: Option<usize>) -> Unix {
-        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry: Arc::default() }
+        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry: Arc::default(), blocking: Pool::new(1, None) }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Time: sleeping, deadlines, and the system's monotonic clock.
+//! Time: sleeping, deadlines, intervals, and the system's monotonic clock.
 //!
 //! All that a task uses comes from the core: a [`Sleep`] is a node of its domain's timer queue and costs no system call of its own.
 //! This platform brings the clock, `CLOCK_MONOTONIC` in nanoseconds, the same one for all domains: an [`Instant`] read on one domain

@@ -7,12 +7,31 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use matou_unix::net::{TcpStream, UdpSocket, UnixStream};
+use matou_unix::process::{Command, Stdio};
 use matou_unix::signal::{self, Kind};
-use matou_unix::{Orphans, Task, call, owned, spawn, time};
+use matou_unix::{Orphans, Task, blocking, call, owned, spawn, time};
 use support::{EVERYWHERE, Setup, Watchdog, any, echo, full_queue, listen, pair};
 
 fn count(of: &str) -> usize {
     std::fs::read_dir(of).unwrap().count()
+}
+
+/// What is not done by the domain itself.
+async fn beside_the_domain() -> io::Result<()> {
+    // Threads for blocking work: one that ended, one that is let finish.
+    blocking(|| ()).await?;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let runs = time::timeout(Duration::from_micros(100), blocking(move || held.recv().is_ok()));
+    assert!(runs.await.is_err());
+    drop(release);
+
+    // Programs: one that ended, one that is killed.
+    let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    cat.wait_with_output().await?;
+    let cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    call(move || cat.wait_with_output())?.cancel().await;
+    drop(Command::new("cat").stdin(Stdio::piped()).spawn()?);
+    Ok(())
 }
 
 fn everything(setup: &Setup) {
@@ -52,6 +71,8 @@ fn everything(setup: &Setup) {
         waits.cancel().await;
         let datagrams = UdpSocket::bind(any())?;
         spawn(async move { datagrams.recv(&mut [0; 1]).await }).cancel().await;
+
+        beside_the_domain().await?;
 
         // Connections under way: to queues that are full, and given up.
         let full = full_queue()?;

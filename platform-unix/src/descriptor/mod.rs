@@ -216,6 +216,24 @@ impl<T: AsFd> Async<T> {
         read_exact(buf, async |rest: &mut [u8]| self.read(rest).await).await
     }
 
+    /// Reads to the end, into the end of `buf`, and gives how many bytes that were.
+    ///
+    /// # Errors
+    /// As [`read`](Async::read); `buf` holds what was read before.
+    ///
+    /// # Cancellation
+    /// Dropped early, `buf` holds what was taken.
+    pub async fn read_to_end(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        let before = buf.len();
+        let mut part = vec![0; 1 << 13];
+        loop {
+            match self.read(&mut part).await? {
+                0 => return Ok(buf.len() - before),
+                read => buf.extend_from_slice(&part[..read]),
+            }
+        }
+    }
+
     /// Writes from `buf` what the system takes at once, and gives how many bytes that were.
     ///
     /// # Errors

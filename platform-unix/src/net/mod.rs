@@ -6,8 +6,8 @@
 //! | on this machine | [`UnixListener`], [`UnixStream`] | [`UnixDatagram`] |
 //!
 //! A call tries the system first, and suspends its task only where it would block; other tasks of the domain run meanwhile. The
-//! methods are those of `std::net`, made `async` where they may wait. Addresses are [`SocketAddr`]s: resolving a name blocks, and
-//! is left to [`ToSocketAddrs`](std::net::ToSocketAddrs) in a place where that does no harm.
+//! methods are those of `std::net`, made `async` where they may wait. [`TcpStream::connect`] takes names of machines, too, and
+//! [`lookup_host`] resolves them for the others; the system's resolver runs on a thread beside the domains.
 //!
 //! # Sockets and domains
 //!
@@ -31,6 +31,7 @@
 mod failure;
 mod listener;
 mod options;
+mod resolve;
 mod socket;
 mod stream;
 mod sys;
@@ -42,6 +43,7 @@ pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 pub use self::listener::TcpListener;
 pub use self::options::{TcpListenerBuilder, TcpStreamBuilder};
+pub use self::resolve::{ToSocketAddrs, lookup_host};
 pub use self::stream::TcpStream;
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};

@@ -11,6 +11,7 @@ use rustix::net::sockopt;
 
 use super::failure::cannot_come_from;
 use super::listener::TcpListener;
+use super::resolve::{self, ToSocketAddrs};
 use super::stream::{self, TcpStream};
 
 /// Options that both ends have, each left as the system has it where it is `None`.
@@ -211,14 +212,18 @@ impl TcpStreamBuilder {
 
     common_options!("");
 
-    /// Connects to `addr`.
+    /// Connects to `addr`, which may be a name: see [`TcpStream::connect`].
     ///
     /// # Errors
     /// As [`TcpStream::connect`], and those of binding and of the options.
     ///
     /// # Cancellation
     /// Dropped early, the attempt is given up and the socket closed.
-    pub async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+    pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        resolve::try_each(addr.target()?, async |addr| self.connect_to(addr).await).await
+    }
+
+    async fn connect_to(&self, addr: SocketAddr) -> io::Result<TcpStream> {
         let fd = stream::prepare(addr)?;
         self.common.apply(&fd)?;
         if let Some(local) = self.local {

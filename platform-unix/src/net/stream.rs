@@ -14,6 +14,7 @@ use rustix::net::{SocketType, sockopt};
 
 use super::failure::cannot_connect;
 use super::options::TcpStreamBuilder;
+use super::resolve::ToSocketAddrs;
 use super::socket::socket;
 use super::sys;
 use super::transfer::stream_methods;
@@ -56,12 +57,19 @@ impl TcpStream {
         TcpStream { source: Source::new(fd) }
     }
 
-    /// Connects to `addr`.
+    /// Connects to `addr`: an address, a list of them, or the name of a machine with a port, which is resolved first
+    /// ([`lookup_host`](super::lookup_host)). Several addresses are tried one after the other, until one connects.
     ///
-    /// To resolve a name use [`std::net::ToSocketAddrs`], which blocks its thread.
+    /// ```
+    /// # use matou_unix::net::TcpStream;
+    /// # async fn example() -> std::io::Result<()> {
+    /// let stream = TcpStream::connect("example.org:80").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// Each names `addr`; the system's own error is its [`source`](std::error::Error::source).
+    /// If several addresses were tried, the kind is that of the last, and the text tells of each. Each names its address; the system's own error is its [`source`](std::error::Error::source).
     ///
     /// | kind | what has happened |
     /// | --- | --- |
@@ -77,7 +85,7 @@ impl TcpStream {
     /// Dropped early, the attempt is given up and the socket closed.
     ///
     /// Miou: `Miou_unix.connect`.
-    pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
         TcpStreamBuilder::new().connect(addr).await
     }
 

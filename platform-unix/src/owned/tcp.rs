@@ -20,7 +20,7 @@ pub struct TcpStream {
 impl TcpStream {
     ownership!(net::TcpStream, SocketAddr);
 
-    /// Connects to `addr`. The connection belongs to the current task.
+    /// Connects to `addr`, which may be a name. The connection belongs to the current task.
     ///
     /// # Errors
     /// As [`net::TcpStream::connect`].
@@ -30,7 +30,7 @@ impl TcpStream {
     ///
     /// Miou: `Miou_unix.Ownership.connect`.
     #[track_caller]
-    pub fn connect(addr: SocketAddr) -> impl Future<Output = io::Result<TcpStream>> {
+    pub fn connect(addr: impl net::ToSocketAddrs) -> impl Future<Output = io::Result<TcpStream>> {
         let place = Location::caller(); // An `async fn` would not know its caller.
         async move { Ok(TcpStream::new_at(net::TcpStream::connect(addr).await?, place)?) }
     }

@@ -248,3 +248,14 @@ pub fn assert_succeeded(output: &std::process::Output) {
     let said = [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat();
     assert!(output.status.success(), "{}: {said}", output.status);
 }
+
+/// A waker that drops this when it wakes: a thread that waits for a channel of it goes on.
+pub fn waker_that_drops<T: Send + 'static>(held: T) -> std::task::Waker {
+    struct Drops<T>(std::sync::Mutex<Option<T>>);
+    impl<T: Send + 'static> std::task::Wake for Drops<T> {
+        fn wake(self: std::sync::Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    std::sync::Arc::new(Drops(std::sync::Mutex::new(Some(held)))).into()
+}
