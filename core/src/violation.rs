@@ -131,6 +131,8 @@ pub enum ReportPlace {
     Finaliser,
     /// A waker.
     Waker,
+    /// A consumer of trace events. It hears nothing more from that domain.
+    Trace,
 }
 
 impl fmt::Display for Report {
@@ -140,6 +142,7 @@ impl fmt::Display for Report {
             ReportPlace::Result => "the destructor of a result that was not taken",
             ReportPlace::Finaliser => "a resource's finaliser",
             ReportPlace::Waker => "a waker",
+            ReportPlace::Trace => "the consumer of trace events",
         };
         write!(f, "matou: {place} panicked on domain {}: {}", self.domain, self.panic.message())
     }
