@@ -39,7 +39,7 @@ use core::ptr::NonNull;
 use core::task::Waker;
 
 use self::points::Points;
-use self::shared::Run;
+use self::shared::{Run, Running};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
 use crate::container::timer_queue::TimerQueue;
@@ -87,6 +87,8 @@ pub(crate) struct Domain {
     /// When the tasks made here were born, until their ends have arrived here. Where that is kept.
     #[cfg(feature = "alloc")]
     births: Option<RefCell<BTreeMap<TaskId, Instant>>>,
+    /// Where it notes what it runs; in the run's table.
+    noted: NonNull<Running>,
     /// Tasks are announced: there was a tracer at the start, or births are kept.
     watched: bool,
     /// Tasks to poll.
@@ -125,7 +127,8 @@ impl Domain {
     /// `run` outlives the domain (*Run*).
     pub(crate) unsafe fn new(id: DomainId, run: NonNull<Run>, suspends: bool) -> Domain {
         // SAFETY: *Run*, promised by the caller.
-        let config = &unsafe { run.as_ref() }.config;
+        let shared = unsafe { run.as_ref() };
+        let config = &shared.config;
         Domain {
             id,
             epoch: Epoch::next(),
@@ -134,6 +137,7 @@ impl Domain {
             #[cfg(feature = "alloc")]
             scope: Cell::new(None),
             tracer: Cell::new(config.trace),
+            noted: NonNull::from(shared.noted(id)),
             #[cfg(feature = "alloc")]
             births: config.births.then(RefCell::default),
             #[cfg(feature = "alloc")]

@@ -34,7 +34,29 @@ struct Apart {
 
 /// The task whose code a domain began to run last: written at each step, read by those who wonder why it does not answer.
 #[repr(align(128))]
-struct Running([AtomicU32; 2]);
+pub(crate) struct Running([AtomicU32; 2]);
+
+impl Running {
+    fn new() -> Running {
+        Running([AtomicU32::new(u32::MAX), AtomicU32::new(u32::MAX)])
+    }
+
+    /// The domain begins to run this task's code.
+    #[inline]
+    pub(crate) fn note(&self, task: TaskId) {
+        let bits = task.to_bits();
+        self.0[0].store(bits as u32, Ordering::Relaxed);
+        self.0[1].store((bits >> 32) as u32, Ordering::Relaxed);
+    }
+
+    /// The task, as far as another thread can tell: the two halves may be of two tasks.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn task(&self) -> Option<TaskId> {
+        let [low, high] = [0, 1].map(|half: usize| u64::from(self.0[half].load(Ordering::Relaxed)));
+        let bits = high << 32 | low;
+        (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
+    }
+}
 
 impl Apart {
     fn new() -> Self {
@@ -45,7 +67,7 @@ impl Apart {
             asked: AtomicBool::new(false),
             #[cfg(feature = "alloc")]
             questions: Lock::new(Vec::new()),
-            running: Running([AtomicU32::new(u32::MAX), AtomicU32::new(u32::MAX)]),
+            running: Running::new(),
         }
     }
 }
@@ -133,12 +155,9 @@ impl Run {
         DomainId::new(index.unwrap_or_else(|| unreachable!("a task's home is one of its run's")))
     }
 
-    /// The domain begins to run this task's code.
-    pub(crate) fn note_running(&self, domain: DomainId, task: TaskId) {
-        let bits = task.to_bits();
-        let [low, high] = &self.mailboxes[domain.index()].running.0;
-        low.store(bits as u32, Ordering::Relaxed);
-        high.store((bits >> 32) as u32, Ordering::Relaxed);
+    /// Where a domain notes what it runs.
+    pub(crate) fn noted(&self, domain: DomainId) -> &Running {
+        &self.mailboxes[domain.index()].running
     }
 
     /// The mailbox, as tasks keep it.
@@ -222,12 +241,5 @@ impl Run {
         // First: a question put after this is announced anew.
         place.asked.swap(false, Ordering::Acquire);
         place.questions.with(core::mem::take)
-    }
-
-    /// The task whose code a domain began to run last, as far as another thread can tell: the two halves may be of two tasks.
-    pub(crate) fn running(&self, domain: DomainId) -> Option<TaskId> {
-        let [low, high] = &self.mailboxes[domain.index()].running.0;
-        let bits = u64::from(low.load(Ordering::Relaxed)) | u64::from(high.load(Ordering::Relaxed)) << 32;
-        (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
     }
 }
