@@ -40,6 +40,7 @@
 //! | [`owned`] | sockets that belong to a task, checked at each use | `Miou_unix.Ownership` |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
 //! | [`platform`] | what plugs a runtime into a system | |
+//! | [`dump`](mod@dump) | the live tree of tasks, as text | |
 //! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
 //!
 //! # How it waits
@@ -47,6 +48,11 @@
 //! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A socket registers with it
 //! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
+//!
+//! # Looking inside
+//!
+//! `MATOU_TRACE=file.json` has any program record what its tasks do, for <https://ui.perfetto.dev>: see [`Builder::trace`].
+//! [`dump()`] tells which tasks there are at the moment, and what they wait for, without anything switched on before.
 //!
 //! # Panics and processes
 //!
@@ -57,11 +63,13 @@
 #![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
 
 mod builder;
+pub mod dump;
 mod interrupt;
 pub mod net;
 pub mod owned;
 pub mod platform;
 mod reactor;
+mod record;
 pub mod signal;
 pub mod time;
 
@@ -69,6 +77,7 @@ pub mod time;
 pub use matou_core::*;
 
 pub use self::builder::{Builder, run};
+pub use self::dump::dump;
 pub use self::reactor::Reactor;
 
 /// The README's examples, so that they cannot rot.

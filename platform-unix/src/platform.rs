@@ -17,12 +17,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use matou_core::trace::Trace;
 use matou_core::{DomainId, PointId};
 
 pub use matou_core::platform::*;
 
 use crate::interrupt::{Interrupter, Material};
 use crate::reactor::{DomainReactor, Reactor};
+use crate::record::{self, Recording};
 use crate::signal::Registry;
 use crate::time::{Instant, clock};
 
@@ -32,14 +34,20 @@ pub(crate) struct Unix {
     pub(crate) bell: Material,
     pub(crate) stack_size: Option<usize>,
     pub(crate) registry: Arc<Registry>,
+    /// What its domains record, and whom else they tell.
+    pub(crate) recording: Option<(Arc<Recording>, Option<&'static dyn Trace>)>,
 }
 
 impl Platform for Unix {
     type Error = io::Error;
     type Events = UnixEvents;
 
-    fn events(&self, _domain: DomainId) -> io::Result<UnixEvents> {
-        Ok(UnixEvents { reactor: DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))? })
+    fn events(&self, domain: DomainId) -> io::Result<UnixEvents> {
+        let reactor = DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))?;
+        if let Some((recording, also)) = &self.recording {
+            record::install(Arc::clone(recording), domain, *also);
+        }
+        Ok(UnixEvents { reactor, recorded: self.recording.is_some() })
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> io::Result<()> {
@@ -124,6 +132,7 @@ impl Drop for Keeper<'_> {
 /// A domain's source of events. It belongs to its thread, and takes its reactor along when it goes.
 pub(crate) struct UnixEvents {
     reactor: Rc<DomainReactor>,
+    recorded: bool,
 }
 
 impl Events for UnixEvents {
@@ -139,6 +148,9 @@ impl Events for UnixEvents {
     }
 
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> io::Result<()> {
+        if self.recorded && wait != Wait::No {
+            record::flush();
+        }
         self.reactor.select(wait, cancelled, &mut |point| signals.resume(point))
     }
 }
@@ -146,6 +158,9 @@ impl Events for UnixEvents {
 impl Drop for UnixEvents {
     fn drop(&mut self) {
         self.reactor.uninstall();
+        if self.recorded {
+            record::uninstall();
+        }
     }
 }
 
@@ -155,7 +170,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn unix(stack_size: Option<usize>) -> Unix {
-        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry: Arc::default() }
+        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry: Arc::default(), recording: None }
     }
 
     #[test]
