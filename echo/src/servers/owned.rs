@@ -15,7 +15,7 @@ pub(crate) async fn serve(door: Door, stop: Stop) -> io::Result<()> {
     let context = door.context();
     acceptor::accept(door, stop, |connections, stream| {
         let stream = owned::TcpStream::new(stream)?;
-        Task::new().give(stream.resource()).spawn_in(connections, handler::echo_owned(stream, context.clone()))?;
+        Task::new().name("connection").give(stream.resource()).spawn_in(connections, handler::echo_owned(stream, context.clone()))?;
         Ok(())
     })
     .await
