@@ -135,7 +135,8 @@ impl Survey {
         let (parts, mut waiting, cut_short) = self.answers.with(|told| (told.parts.clone(), told.waiting.clone(), told.cut_short));
         waiting.sort_unstable();
         waiting.dedup();
-        let silent = waiting.into_iter().map(|domain| Silent { domain, task: self.door.visit(|run| run.noted(domain).task()).flatten() });
+        let silent =
+            waiting.into_iter().map(|domain| Silent { domain, task: self.door.visit(|run| run.place(domain).running()).flatten() });
         Tree { tasks: arrange(parts), silent: silent.collect(), cut_short }
     }
 }

@@ -22,7 +22,7 @@ use crate::units;
 /// cancels the rest and prints the totals; a second signal ends it at once.
 ///
 /// SIGUSR1 prints the live tree of tasks to standard error: which there are, on which domain, what they do and where they were made;
-/// with MATOU_BIRTHS=1 in the environment, how old they are. MATOU_TRACE=file.json records what they do, for https://ui.perfetto.dev.
+/// with MATOU_BIRTHS=1 in the environment, how old they are. MATOU_TRACE=file.json records what they do, for ui.perfetto.dev.
 #[derive(Debug, Parser)]
 #[command(name = "echo", version)]
 pub(crate) struct Options {

@@ -39,7 +39,7 @@ use core::ptr::NonNull;
 use core::task::Waker;
 
 use self::points::Points;
-use self::shared::{Run, Running};
+use self::shared::{Apart, Run};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
 use crate::container::timer_queue::TimerQueue;
@@ -87,8 +87,8 @@ pub(crate) struct Domain {
     /// When the tasks made here were born, until their ends have arrived here. Where that is kept.
     #[cfg(feature = "alloc")]
     births: Option<RefCell<BTreeMap<TaskId, Instant>>>,
-    /// Where it notes what it runs; in the run's table.
-    noted: NonNull<Running>,
+    /// Its place in the run's table (*Run*).
+    place: NonNull<Apart>,
     /// Tasks are announced: there was a tracer at the start, or births are kept.
     watched: bool,
     /// Tasks to poll.
@@ -137,7 +137,7 @@ impl Domain {
             #[cfg(feature = "alloc")]
             scope: Cell::new(None),
             tracer: Cell::new(config.trace),
-            noted: NonNull::from(shared.noted(id)),
+            place: NonNull::from(shared.place(id)),
             #[cfg(feature = "alloc")]
             births: config.births.then(RefCell::default),
             #[cfg(feature = "alloc")]

@@ -20,7 +20,7 @@ use crate::violation::Violation;
 
 /// Keeps what different domains write on different cache lines.
 #[repr(align(128))]
-struct Apart {
+pub(crate) struct Apart {
     mailbox: Mailbox<InboxChain>,
     /// A thread runs this domain, or did.
     claimed: AtomicBool,
@@ -34,27 +34,11 @@ struct Apart {
 
 /// The task whose code a domain began to run last: written at each step, read by those who wonder why it does not answer.
 #[repr(align(128))]
-pub(crate) struct Running([AtomicU32; 2]);
+struct Running([AtomicU32; 2]);
 
 impl Running {
     fn new() -> Running {
         Running([AtomicU32::new(u32::MAX), AtomicU32::new(u32::MAX)])
-    }
-
-    /// The domain begins to run this task's code.
-    #[inline]
-    pub(crate) fn note(&self, task: TaskId) {
-        let bits = task.to_bits();
-        self.0[0].store(bits as u32, Ordering::Relaxed);
-        self.0[1].store((bits >> 32) as u32, Ordering::Relaxed);
-    }
-
-    /// The task, as far as another thread can tell: the two halves may be of two tasks.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn task(&self) -> Option<TaskId> {
-        let [low, high] = [0, 1].map(|half: usize| u64::from(self.0[half].load(Ordering::Relaxed)));
-        let bits = high << 32 | low;
-        (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
     }
 }
 
@@ -69,6 +53,32 @@ impl Apart {
             questions: Lock::new(Vec::new()),
             running: Running::new(),
         }
+    }
+}
+
+impl Apart {
+    /// The domain begins to run this task's code.
+    #[inline]
+    pub(super) fn note_running(&self, task: TaskId) {
+        let bits = task.to_bits();
+        let [low, high] = &self.running.0;
+        low.store(bits as u32, Ordering::Relaxed);
+        high.store((bits >> 32) as u32, Ordering::Relaxed);
+    }
+
+    /// The task whose code the domain began to run last, as far as another thread can tell: the two halves may be of two tasks.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn running(&self) -> Option<TaskId> {
+        let [low, high] = &self.running.0;
+        let bits = u64::from(low.load(Ordering::Relaxed)) | u64::from(high.load(Ordering::Relaxed)) << 32;
+        (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
+    }
+
+    /// Whether somebody has put a question here.
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -155,9 +165,9 @@ impl Run {
         DomainId::new(index.unwrap_or_else(|| unreachable!("a task's home is one of its run's")))
     }
 
-    /// Where a domain notes what it runs.
-    pub(crate) fn noted(&self, domain: DomainId) -> &Running {
-        &self.mailboxes[domain.index()].running
+    /// What a domain keeps at hand of this.
+    pub(crate) fn place(&self, domain: DomainId) -> &Apart {
+        &self.mailboxes[domain.index()]
     }
 
     /// The mailbox, as tasks keep it.
@@ -228,11 +238,6 @@ impl Run {
         place.questions.with(|questions| questions.push(question));
         place.asked.store(true, Ordering::Release);
         place.mailbox.ring();
-    }
-
-    /// Whether somebody has put a question to a domain.
-    pub(crate) fn is_asked(&self, domain: DomainId) -> bool {
-        self.mailboxes[domain.index()].asked.load(Ordering::Relaxed)
     }
 
     /// The questions put to a domain. By the domain.

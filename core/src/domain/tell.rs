@@ -95,7 +95,7 @@ impl Domain {
         // SAFETY: *Counted*: the home domain holds the task.
         let id = unsafe { task.as_ref() }.id;
         // SAFETY: *Run*: it lies in the run's table.
-        unsafe { self.noted.as_ref() }.note(id);
+        unsafe { self.place.as_ref() }.note_running(id);
         self.trace(|| EventKind::RunBegin { task: id, step });
         let result = self.as_task(Some(task), f);
         self.trace(|| EventKind::RunEnd { task: id, step });
