@@ -366,8 +366,9 @@ mod tests {
     #[test]
     fn the_program_has_the_first_word() {
         let environment = |_: &str| Some("nonsense".into());
-        let builder = Builder::new().domains(7).quanta(8).completed(&environment).unwrap();
-        assert_eq!((builder.domains, builder.quanta), (Some(7), Some(8)));
+        let builder = Builder::new().domains(7).quanta(8).births(false).trace("t.json").completed(&environment).unwrap();
+        assert_eq!((builder.domains, builder.quanta, builder.births), (Some(7), Some(8), Some(false)));
+        assert_eq!(builder.trace, Some("t.json".into()));
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
     }
 }
