@@ -5,10 +5,13 @@
 mod support;
 
 use std::future::pending;
-use std::sync::Mutex;
+use std::pin::Pin;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use matou_core::dump::{Inspector, TaskState, Tree, inspector};
+use matou_core::dump::{Inspector, Survey, TaskState, Tree, inspector};
 use matou_core::platform::Bare;
 use matou_core::{Config, Orphans, Plain, Resource, Task, run, scope, spawn, yield_now};
 use support::Threads;
@@ -209,7 +212,7 @@ fn from_a_thread_outside() {
 #[test]
 fn domains_that_wait_for_each_other() {
     let ran = run(&Threads::new(2), Config::new().domains(2), async {
-        let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let both = Arc::new(std::sync::Barrier::new(2));
         let asking = |domain| {
             let both = both.clone();
             pinned(domain, move || async move {
@@ -248,7 +251,7 @@ fn a_domain_that_never_sleeps_answers() {
 /// Deep trees are walked without a deep stack, and printed without a wide margin.
 #[test]
 fn a_deep_tree() {
-    fn nest(depth: usize) -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+    fn nest(depth: usize) -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
             match depth {
                 0 => pending().await,
@@ -321,4 +324,44 @@ fn whoever_asks_whenever_does_no_harm() {
             assert!(ran.is_err());
         });
     }
+}
+
+/// The last moment before a domain sleeps: whoever was answered asks again at once, on the domain's own thread.
+#[test]
+fn a_question_put_just_before_a_domain_sleeps_is_answered() {
+    struct Again {
+        inspector: Inspector,
+        survey: Mutex<Option<Survey>>,
+        asked: Flag,
+    }
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            *self.survey.lock().unwrap() = Some(self.inspector.survey());
+            self.asked.raise();
+        }
+    }
+    let stop = Flag::new();
+    let (sender, receiver) = channel::<Arc<Again>>();
+    let answered = std::thread::scope(|scope| {
+        let stopping = stop.clone();
+        let outside = scope.spawn(move || {
+            let again = receiver.recv().unwrap();
+            again.asked.block();
+            let mut survey = again.survey.lock().unwrap().take().unwrap();
+            // Not for ever, so that a failing test ends.
+            let answered = survey.wait(Duration::from_secs(20));
+            stopping.raise();
+            answered
+        });
+        let ran = run(&Threads::new(0), Config::new(), async {
+            let again = Arc::new(Again { inspector: inspector().unwrap(), survey: Mutex::default(), asked: Flag::new() });
+            let mut survey = again.inspector.survey();
+            assert!(Pin::new(&mut survey).poll(&mut Context::from_waker(&Waker::from(again.clone()))).is_pending());
+            sender.send(again).unwrap();
+            stop.raised().await;
+        });
+        assert!(ran.is_ok());
+        outside.join().unwrap()
+    });
+    assert!(answered);
 }

@@ -24,7 +24,7 @@ use matou_core::{
 };
 use support::Threads;
 use support::family::{Dice, Reports};
-use support::probe::Flag;
+use support::probe::{Flag, race};
 
 /// Keeps every event.
 #[derive(Default)]
@@ -135,6 +135,27 @@ fn a_spawn_an_await_and_an_end() {
             "main ends: Normal",
         ],
     );
+}
+
+/// However often a promise is polled, and given up and awaited again.
+#[test]
+fn an_await_is_told_once() {
+    let kept = Kept::new();
+    let ran = run(&Bare, Config::new().trace(kept), async {
+        let mut promise = child("slow", async {
+            for _ in 0..8 {
+                yield_now().await;
+            }
+        });
+        for _ in 0..3 {
+            assert!(race(&mut promise, yield_now()).await.is_err());
+        }
+        promise.await
+    });
+    assert!(ran.is_ok());
+    let told = written(&kept.take());
+    assert_eq!(told.iter().filter(|line| *line == "main awaits slow").count(), 1);
+    assert_eq!(told.iter().filter(|line| *line == "main joins slow").count(), 1);
 }
 
 /// A spawn names its place and its name, and every event its time.
