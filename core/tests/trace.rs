@@ -270,7 +270,11 @@ fn suspension_points() {
             let hand = hand.clone();
             async move {
                 let point = Point::new().unwrap();
-                point.suspend(|id| Ok::<_, ()>(hand.fire(id))).await.unwrap();
+                let register = |id| {
+                    hand.fire(id);
+                    Ok::<_, ()>(())
+                };
+                point.suspend(register).await.unwrap();
             }
         });
         resumed.await.unwrap();
