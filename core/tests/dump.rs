@@ -108,7 +108,8 @@ fn a_tree_across_three_domains() {
         for promise in [near.unwrap(), far.unwrap()] {
             promise.await.unwrap();
         }
-        (ended.await.unwrap(), runnable.await.unwrap());
+        ended.await.unwrap();
+        runnable.await.unwrap();
     });
     assert!(ran.is_ok(), "{:?}", ran.err());
 }
