@@ -57,6 +57,9 @@ pub struct TaskId(u64);
 impl TaskId {
     const DOMAIN_BITS: u32 = 10;
 
+    /// No task's name.
+    pub(crate) const NOBODY: TaskId = TaskId(u64::MAX);
+
     pub(crate) const fn new(maker: DomainId, number: u64) -> TaskId {
         TaskId(number << Self::DOMAIN_BITS | maker.0 as u64)
     }
@@ -71,7 +74,6 @@ impl TaskId {
         self.0 >> Self::DOMAIN_BITS
     }
 
-    #[cfg(feature = "alloc")]
     pub(crate) const fn to_bits(self) -> u64 {
         self.0
     }

@@ -39,11 +39,11 @@
 //!
 //! | floor | what | files |
 //! | --- | --- | --- |
-//! | 4 | what users call | `promise`, `spawn`, `await_many`, `orphans`, `scope`, `ownership`, `suspension`, `time`, `sync`, `protect`, `hook`, `run` |
+//! | 4 | what users call | `promise`, `spawn`, `await_many`, `orphans`, `scope`, `ownership`, `suspension`, `time`, `sync`, `protect`, `hook`, `dump`, `run` |
 //! | 3 | a domain: the tree of tasks, the loop, points | `domain/` |
 //! | 2 | a task: state word, cell, waker, pool | `task/` |
 //! | 1 | containers that own no memory | `container/` |
-//! | 0 | words: ids, outcomes, errors, chance, the shim for the model checker | `id`, `outcome`, `violation`, `error`, `random`, `shim` |
+//! | 0 | words: ids, outcomes, errors, events, chance, the shim for the model checker | `id`, `outcome`, `violation`, `error`, `trace`, `random`, `shim` |
 
 #![no_std]
 
@@ -67,6 +67,8 @@ mod spawn;
 
 mod await_many;
 pub mod domain;
+#[cfg(feature = "alloc")]
+pub mod dump;
 pub mod effect;
 mod error;
 #[cfg(feature = "std")]
@@ -82,6 +84,7 @@ mod run;
 pub mod suspension;
 pub mod sync;
 pub mod time;
+pub mod trace;
 mod violation;
 
 pub use crate::await_many::{AwaitAllIn, AwaitFirstIn, AwaitOneIn, await_all_in, await_first_in, await_one_in};

@@ -297,7 +297,8 @@ impl<T, E> Future for Next<'_, T, E> {
                     First::Empty => Poll::Ready(None),
                     First::Ended(child) => {
                         // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
-                        let result = unsafe { domain.unlink(child).take::<Result<T, Exit<E>>>() };
+                        let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<Result<T, Exit<E>>>()) };
+                        domain.trace_join(id);
                         Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))))
                     }
                     First::Running(_) => {

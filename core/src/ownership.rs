@@ -124,6 +124,7 @@ impl<T: 'static> Shared<T> {
                 this.place.set(place);
                 let belonging = NonNull::new_unchecked(Arc::into_raw(this.clone()).cast_mut()).cast();
                 current.as_ref().belongings.push_front(belonging);
+                domain.trace_resource(true, current.as_ref().id, belonging);
             }
             Ok(())
         })
@@ -149,9 +150,10 @@ impl<T: 'static> Shared<T> {
 
     /// Takes the value out of its owner's hands. It is gone afterwards.
     fn take(this: &Arc<Self>) -> Result<(T, Finaliser<T>), OwnershipError> {
-        this.as_owner(|_, current| {
+        this.as_owner(|domain, current| {
             // SAFETY: *Owner* and *Listed*: the current task owns it.
             unsafe {
+                domain.trace_resource(false, current.as_ref().id, this.belonging());
                 current.as_ref().belongings.remove(this.belonging());
                 let taken = this.take_value();
                 // The count that the list held. The caller has one more.
@@ -171,7 +173,7 @@ impl<T: 'static> Shared<T> {
     }
 
     fn transfer(&self, local: bool) -> Result<(), OwnershipError> {
-        self.as_owner(|_, current| {
+        self.as_owner(|domain, current| {
             // SAFETY: *Counted*: the current task.
             let header = unsafe { current.as_ref() };
             if matches!(header.parent.kind(), ParentKind::Nobody) {
@@ -181,6 +183,8 @@ impl<T: 'static> Shared<T> {
                 return Err(OwnershipError::OtherDomain);
             }
             self.owner.store(IN_TRANSIT, Ordering::Release);
+            // SAFETY: *Listed*: it stays with the task until that has ended.
+            unsafe { domain.trace_resource(false, header.id, self.belonging()) };
             Ok(())
         })
     }
@@ -252,7 +256,7 @@ impl Handle {
     /// # Safety
     /// `check_all` said so, for the current task; nobody has seen the new one.
     pub(crate) unsafe fn give_all(gifts: Vec<Handle>, to: TaskRef) {
-        Domain::with_task(|_, from| {
+        Domain::with_task(|domain, from| {
             for gift in gifts {
                 let belonging = gift.belonging();
                 // SAFETY: *Owner* and *Listed*: the current task owns it, and the list's count goes from one list to the other.
@@ -262,6 +266,8 @@ impl Handle {
                     if let BelongingKind::Resource(vtable) = belonging.as_ref().kind {
                         (vtable.adopt)(belonging, to.as_ref());
                     }
+                    domain.trace_resource(false, from.as_ref().id, belonging);
+                    domain.trace_resource(true, to.as_ref().id, belonging);
                 }
             }
         });

@@ -19,6 +19,7 @@ use crate::effect;
 use crate::id::TaskId;
 use crate::outcome::{Exit, Outcome};
 use crate::task::{self, Header, ParentKind, TaskRef, parent};
+use crate::trace::EventKind;
 use crate::violation::ViolationKind;
 
 /// The parent's handle on a child task: a future of its result.
@@ -161,11 +162,8 @@ impl<T, E> Promise<T, E> {
         let cancellation = Cancellation { task, _local: PhantomData };
         Domain::with(|domain| {
             effect::count(domain);
-            if !is_linked(task) || !check_parent(domain, task) {
-                return;
-            }
-            if let Some(ended) = domain.cancel(task) {
-                bury(domain, ended);
+            if is_linked(task) && check_parent(domain, task) {
+                request(domain, task);
             }
         });
         cancellation
@@ -175,11 +173,8 @@ impl<T, E> Promise<T, E> {
     pub(crate) fn request_cancel(&mut self) {
         let task = self.task;
         Domain::with(|domain| {
-            if is_linked(task)
-                && check_parent(domain, task)
-                && let Some(ended) = domain.cancel(task)
-            {
-                bury(domain, ended);
+            if is_linked(task) && check_parent(domain, task) {
+                request(domain, task);
             }
         });
     }
@@ -189,11 +184,8 @@ impl<T, E> Promise<T, E> {
     pub(crate) fn abandon(self) {
         let task = self.task;
         Domain::with(|domain| {
-            if is_linked(task)
-                && (domain.current().is_none() || check_parent(domain, task))
-                && let Some(ended) = domain.cancel(task)
-            {
-                bury(domain, ended);
+            if is_linked(task) && (domain.current().is_none() || check_parent(domain, task)) {
+                request(domain, task);
             }
         });
     }
@@ -203,7 +195,7 @@ impl<T, E> Promise<T, E> {
         if !is_linked(self.task) {
             return Poll::Ready(());
         }
-        keep_waker(self.header(), cx);
+        Domain::with(|domain| keep_waker(domain, self.header(), cx));
         Poll::Pending
     }
 
@@ -228,18 +220,35 @@ impl<T, E> Promise<T, E> {
                 if let Some(Ok(_)) = result {
                     header.parent_flags.set(parent::RESOLVED);
                 }
+                domain.trace_join(header.id);
                 return Poll::Ready(result.unwrap_or(Err(Exit::Cancelled)));
             }
-            keep_waker(header, cx);
+            keep_waker(domain, header, cx);
             Poll::Pending
         })
         .unwrap_or_else(|| panic!("a promise was polled outside its run: await it inside `run`, from the task that made the child"))
     }
 }
 
+/// Cancels a linked child; told once.
+fn request(domain: &Domain, task: TaskRef) {
+    // SAFETY: *Counted*: the caller holds the task.
+    let header = unsafe { task.as_ref() };
+    let first = !header.parent_flags.has(parent::CANCELLED);
+    let ended = domain.cancel(task);
+    if first {
+        // SAFETY: *Counted*: the domain holds its current task.
+        domain.trace(|| EventKind::Cancel { task: header.id, by: domain.current().map(|by| unsafe { by.as_ref() }.id) });
+    }
+    if let Some(ended) = ended {
+        bury(domain, ended);
+    }
+}
+
 /// Keeps the waker to wake at the end, unless it is there.
-fn keep_waker(header: &Header, cx: &Context<'_>) {
+fn keep_waker(domain: &Domain, header: &Header, cx: &Context<'_>) {
     let old = header.waker.take();
+    let first = old.is_none();
     match old {
         Some(old) if old.will_wake(cx.waker()) => header.waker.set(Some(old)),
         old => {
@@ -248,6 +257,9 @@ fn keep_waker(header: &Header, cx: &Context<'_>) {
             drop(header.waker.replace(Some(new)));
             drop(old);
         }
+    }
+    if first {
+        domain.trace_await(header.id);
     }
 }
 
@@ -366,7 +378,7 @@ impl Future for Cancellation {
             Domain::with(|domain| {
                 if check_parent(domain, task) {
                     // SAFETY: *Counted*.
-                    keep_waker(unsafe { task.as_ref() }, cx);
+                    keep_waker(domain, unsafe { task.as_ref() }, cx);
                 }
             });
             Poll::Pending

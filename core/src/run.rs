@@ -17,6 +17,7 @@ use crate::outcome::{Exit, Outcome, catch, discard};
 use crate::platform::{Events, Platform};
 use crate::shim::Lock;
 use crate::task::{self, Birth, Parent, TaskRef};
+use crate::trace::Trace;
 use crate::violation::Report;
 
 /// The settings of a run.
@@ -31,12 +32,23 @@ pub struct Config {
     pub(crate) quanta: u32,
     pub(crate) seed: u64,
     pub(crate) on_report: Option<fn(&Report)>,
+    pub(crate) trace: Option<&'static dyn Trace>,
+    #[cfg(feature = "alloc")]
+    pub(crate) births: bool,
 }
 
 impl Config {
     /// No workers, 64 quanta, seed 0; reports go to standard error under `std` and nowhere without.
     pub const fn new() -> Config {
-        Config { domains: 0, quanta: 64, seed: 0, on_report: DEFAULT_REPORT }
+        Config {
+            domains: 0,
+            quanta: 64,
+            seed: 0,
+            on_report: DEFAULT_REPORT,
+            trace: None,
+            #[cfg(feature = "alloc")]
+            births: false,
+        }
     }
 
     /// How many worker domains there are beside domain 0. More than 0 needs the feature `alloc`.
@@ -61,6 +73,20 @@ impl Config {
     /// Whom to tell of panics that cannot be returned to anybody.
     pub const fn on_report(mut self, on_report: fn(&Report)) -> Config {
         self.on_report = Some(on_report);
+        self
+    }
+
+    /// Whom to tell of what happens to tasks: see [`trace`](crate::trace).
+    pub const fn trace(mut self, trace: &'static dyn Trace) -> Config {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// Whether the time at which each task was made is kept, beside it, so that a [`dump`](crate::dump) can tell its age. It is not, unless
+    /// this is called with `true`: it costs a look at the clock and a place in a tree of its domain's for each task.
+    #[cfg(feature = "alloc")]
+    pub const fn births(mut self, kept: bool) -> Config {
+        self.births = kept;
         self
     }
 }
@@ -205,6 +231,8 @@ where
         return Err(RunError::TooManyDomains { asked: config.domains, most: Run::MOST_WORKERS });
     }
     let shared = Run::new(config);
+    #[cfg(feature = "alloc")]
+    let _door = shared.open();
     let main = UnsafeCell::new(Main { future: Some(main), result: None });
     let failure = Lock::new(None);
     let fail = |domain: DomainId, error: EventsError<P::Error>| {

@@ -68,7 +68,10 @@ where
         let birth = domain.birth(parent, born, true, None);
         let task = TaskCell::<Made, F, (), Heap>::of_future(&birth, future, ()).boxed();
         // SAFETY: just made, for this domain.
-        unsafe { domain.adopt(task) };
+        unsafe {
+            domain.announce(task);
+            domain.adopt(task);
+        }
         Promise::new(task)
     })
     .unwrap_or_else(|| panic!("`spawn` was called outside a task: call it inside `run`, from a task"))
@@ -333,6 +336,7 @@ impl<Reach> Task<Reach> {
         };
         // SAFETY: just made, for this domain.
         Domain::with(|domain| unsafe {
+            domain.announce(task);
             Handle::give_all(self.gifts, task);
             domain.adopt(task);
         });
@@ -420,6 +424,7 @@ impl<Reach> Task<Reach> {
         };
         // SAFETY: just made, for the domain in its birth. What is in it is `Send`: the closure, the gifts, and later the result.
         Domain::with(|domain| unsafe {
+            domain.announce(task);
             Handle::give_all(self.gifts, task);
             domain.send(task);
         });

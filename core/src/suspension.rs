@@ -15,6 +15,7 @@ use crate::domain::points::Waited;
 use crate::domain::{Domain, Epoch};
 use crate::effect;
 use crate::id::PointId;
+use crate::trace::EventKind;
 
 /// A place where a task waits. It belongs to the domain and run it was made in.
 ///
@@ -106,7 +107,18 @@ impl Point {
 impl Drop for Point {
     fn drop(&mut self) {
         // In another run, or outside: the table it was in is gone.
-        let waker = Domain::with(|domain| (domain.epoch() == self.epoch).then(|| domain.points.close(self.id)).flatten());
+        let waker = Domain::with(|domain| {
+            if domain.epoch() != self.epoch {
+                return None;
+            }
+            if domain.is_traced()
+                && let Some(task) = domain.points.noted(self.id)
+            {
+                domain.trace(|| EventKind::GiveUp { task, point: self.id });
+            }
+            domain.points.close(self.id)
+        })
+        .flatten();
         drop(waker);
     }
 }
@@ -149,7 +161,12 @@ where
                     self.point = None;
                     return Poll::Ready(Err(error));
                 }
-                Domain::with(|domain| domain.points.registered(id));
+                Domain::with(|domain| {
+                    domain.points.registered(id);
+                    if domain.is_traced() {
+                        domain.trace_suspended(id);
+                    }
+                });
             }
         }
         let waker = cx.waker().clone();

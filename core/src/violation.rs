@@ -138,6 +138,8 @@ pub enum ReportPlace {
     Hook,
     /// The [`Interrupt`](crate::platform::Interrupt) of a domain that was to be woken. The report names the domain that called it.
     Interrupt,
+    /// A consumer of trace events. It hears nothing more from that domain.
+    Trace,
 }
 
 impl fmt::Display for Report {
@@ -149,6 +151,7 @@ impl fmt::Display for Report {
             ReportPlace::Waker => "a waker",
             ReportPlace::Hook => "a hook, which is removed,",
             ReportPlace::Interrupt => "an interrupt",
+            ReportPlace::Trace => "the consumer of trace events",
         };
         write!(f, "matou: {place} panicked on domain {}: {}", self.domain, self.panic.message())
     }

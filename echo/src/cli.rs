@@ -20,6 +20,9 @@ use crate::units;
 /// The five servers are those of the tutorial "a simple echo server": they differ in who handles a connection.
 /// SIGINT and SIGTERM stop the server in order: it stops accepting, lets open connections finish within the grace,
 /// cancels the rest and prints the totals; a second signal ends it at once.
+///
+/// SIGUSR1 prints the live tree of tasks to standard error: which there are, on which domain, what they do and where they were made;
+/// with MATOU_BIRTHS=1 in the environment, how old they are. MATOU_TRACE=file.json records what they do, for ui.perfetto.dev.
 #[derive(Debug, Parser)]
 #[command(name = "echo", version)]
 pub(crate) struct Options {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use matou_unix::SpawnError;
+
 /// What ends the program without totals.
 #[derive(Debug)]
 pub(crate) enum Problem {
@@ -34,6 +36,12 @@ impl fmt::Display for Problem {
 
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Problem {
+        Problem::System(error.to_string())
+    }
+}
+
+impl<F> From<SpawnError<F>> for Problem {
+    fn from(error: SpawnError<F>) -> Problem {
         Problem::System(error.to_string())
     }
 }

@@ -9,6 +9,8 @@
 //! | [`quanta`](Builder::quanta) | `MATOU_QUANTA` | 64 |
 //! | [`seed`](Builder::seed) | | a new one each time |
 //! | [`blocking_threads`](Builder::blocking_threads) | `MATOU_BLOCKING_THREADS` | 64 |
+//! | [`trace`](Builder::trace) | `MATOU_TRACE` | no file |
+//! | [`births`](Builder::births) | `MATOU_BIRTHS` | 0: not kept |
 //! | [`reactor`](Builder::reactor) | | epoll on Linux, `poll(2)` elsewhere |
 
 use std::env;
@@ -16,16 +18,20 @@ use std::ffi::OsString;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
+use matou_core::trace::Trace;
 use matou_core::{Config, DomainId, Outcome, Report, RunError};
 
 use crate::blocking::{self, Closing, Pool};
+use crate::dump::Registration;
 use crate::interrupt::Material;
 use crate::platform::Unix;
 use crate::reactor::Reactor;
+use crate::record::{RECORDER, Recording};
 use crate::signal::{Dispatch, Registry};
 
 /// The most workers a run can have: domain 0 is not one.
@@ -56,6 +62,9 @@ pub struct Builder {
     bell: Material,
     stack_size: Option<usize>,
     on_report: Option<fn(&Report)>,
+    on_trace: Option<&'static dyn Trace>,
+    trace: Option<PathBuf>,
+    births: Option<bool>,
     environment: bool,
 }
 
@@ -77,6 +86,9 @@ impl Builder {
             bell: Material::DEFAULT,
             stack_size: None,
             on_report: None,
+            on_trace: None,
+            trace: None,
+            births: None,
             environment: true,
         }
     }
@@ -156,6 +168,43 @@ impl Builder {
         self
     }
 
+    /// Records what the tasks do into this file, for <https://ui.perfetto.dev> or `chrome://tracing`: a track for each domain, a slice for
+    /// each poll, a span for each task's life, and an arrow for each call.
+    ///
+    /// A second run of the process with the same name writes `name.2.json` beside `name.json`, and so on; files that are there are written
+    /// over. The file is whole at every moment, also after a violation, and when the process is killed. It has to be one that can be written at
+    /// any place, which pipes cannot. What cannot be created is [`RunError::Platform`] and nothing runs; what cannot be written later is told
+    /// on standard error, once, and the run goes on.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let path = std::env::temp_dir().join(format!("matou-doc-{}.json", std::process::id()));
+    /// matou_unix::Builder::new().domains(0).trace(&path).run(async { matou_unix::spawn(async {}).await })?;
+    /// assert!(std::fs::read_to_string(&path)?.starts_with('{'));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn trace(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.trace = Some(path.into());
+        self
+    }
+
+    /// Whom to tell of what happens to tasks: see [`trace`](crate::trace). Beside [`trace`](Builder::trace) it is told after the file; should
+    /// it panic then, that domain is not recorded any more either.
+    ///
+    /// Miou: `Miou.Trace`.
+    pub fn on_trace(mut self, trace: &'static dyn Trace) -> Builder {
+        self.on_trace = Some(trace);
+        self
+    }
+
+    /// Whether the time at which each task was made is kept, so that a [`dump`](crate::dump()) can tell its age.
+    pub fn births(mut self, kept: bool) -> Builder {
+        self.births = Some(kept);
+        self
+    }
+
     /// Lets domains wake each other by a pipe, as they do where there is no `eventfd`. For the tests of this crate.
     #[doc(hidden)]
     pub fn wake_by_pipe(mut self) -> Builder {
@@ -186,11 +235,22 @@ impl Builder {
         if let Some(on_report) = builder.on_report {
             config = config.on_report(on_report);
         }
+        config = config.births(builder.births.unwrap_or(false));
+        // Inside a run there will be no run to record.
+        let path = builder.trace.filter(|_| matou_core::domain::current().is_none());
+        let recording = path.map(|path| Recording::create(&path)).transpose().map_err(RunError::Platform)?;
+        let recording = recording.map(|recording| (recording, builder.on_trace));
+        let tracer: Option<&'static dyn Trace> = if recording.is_some() { Some(&RECORDER) } else { builder.on_trace };
+        if let Some(tracer) = tracer {
+            config = config.trace(tracer);
+        }
+        let registration = Registration::default();
         let registry = Arc::<Registry>::default();
         let mut dispatch = Dispatch::new(Arc::clone(&registry));
-        let main = async move {
+        let main = async {
             let mut main = pin!(main);
             poll_fn(|cx| {
+                registration.enter();
                 dispatch.poll(cx);
                 main.as_mut().poll(cx)
             })
@@ -199,7 +259,7 @@ impl Builder {
         let blocking = Pool::new(builder.blocking_threads.unwrap_or(blocking::DEFAULT_THREADS), builder.stack_size);
         // The domains are gone when it is dropped, and nothing of the run is left after it.
         let _closing = Closing(Arc::clone(&blocking));
-        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry, blocking };
+        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry, blocking, recording };
         matou_core::run(&unix, config, main)
     }
 
@@ -211,6 +271,12 @@ impl Builder {
         }
         if self.quanta.is_none() {
             self.quanta = parse(variable, "MATOU_QUANTA", "a number of effects from 1 to 4294967295", |&quanta: &u32| quanta > 0)?;
+        }
+        if self.trace.is_none() {
+            self.trace = variable("MATOU_TRACE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        }
+        if self.births.is_none() {
+            self.births = parse(variable, "MATOU_BIRTHS", "0 or 1", |&kept: &u8| kept <= 1)?.map(|kept| kept == 1);
         }
         if self.quanta == Some(0) {
             return Err(invalid("`quanta` is 0: a task that may do no effect cannot run".into()));
@@ -304,6 +370,9 @@ mod tests {
         assert_eq!(with("MATOU_QUANTA", "1").unwrap().quanta, Some(1));
         assert_eq!(with("MATOU_BLOCKING_THREADS", "1").unwrap().blocking_threads, Some(1));
         assert_eq!(with("MATOU_QUANTA", "").unwrap().quanta, None, "empty is as good as not set");
+        assert_eq!(with("MATOU_TRACE", "t.json").unwrap().trace, Some("t.json".into()));
+        assert_eq!(with("MATOU_TRACE", "").unwrap().trace, None);
+        assert_eq!([with("MATOU_BIRTHS", "1").unwrap().births, with("MATOU_BIRTHS", "0").unwrap().births], [Some(true), Some(false)]);
     }
 
     #[test]
@@ -316,6 +385,8 @@ mod tests {
         }
         let error = with("MATOU_BLOCKING_THREADS", "0").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_BLOCKING_THREADS is \"0\": expected a number of threads from 1 to 4096");
+        let error = with("MATOU_BIRTHS", "yes").unwrap_err();
+        assert_eq!(error.to_string(), "MATOU_BIRTHS is \"yes\": expected 0 or 1");
         let error = with("MATOU_QUANTA", "0").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_QUANTA is \"0\": expected a number of effects from 1 to 4294967295");
     }
@@ -323,8 +394,10 @@ mod tests {
     #[test]
     fn the_program_has_the_first_word() {
         let environment = |_: &str| Some("nonsense".into());
-        let builder = Builder::new().domains(7).quanta(8).blocking_threads(9).completed(&environment).unwrap();
+        let builder =
+            Builder::new().domains(7).quanta(8).blocking_threads(9).births(false).trace("t.json").completed(&environment).unwrap();
         assert_eq!((builder.domains, builder.quanta, builder.blocking_threads), (Some(7), Some(8), Some(9)));
+        assert_eq!((builder.births, builder.trace), (Some(false), Some("t.json".into())));
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
         let error = Builder::new().blocking_threads(0).completed(&|_| None).unwrap_err();
         assert_eq!(error.to_string(), "`blocking_threads` is 0: expected a number from 1 to 4096");

@@ -44,6 +44,7 @@
 //! | [`process`] | other programs, with the conventions of [`std::process`] | |
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
 //! | [`platform`] | what plugs a runtime into a system | |
+//! | [`dump`](mod@dump) | the live tree of tasks, as text | |
 //! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
 //!
 //! # How it waits
@@ -57,6 +58,11 @@
 //! [`guide::from_tokio`] has the names, and tells what `select!`, timeouts, `?` and dropped handles do to children here.
 //! [`guide::from_miou`] and [the core's](matou_core::guide::from_miou) have every name of Miou.
 //!
+//! # Looking inside
+//!
+//! `MATOU_TRACE=file.json` has any program record what its tasks do, for <https://ui.perfetto.dev>: see [`Builder::trace`].
+//! [`dump()`] tells which tasks there are at the moment, and what they wait for, without anything switched on before.
+//!
 //! # Panics and processes
 //!
 //! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
@@ -68,6 +74,7 @@
 mod blocking;
 mod builder;
 mod descriptor;
+pub mod dump;
 pub mod fs;
 pub mod guide;
 mod interrupt;
@@ -76,6 +83,7 @@ pub mod owned;
 pub mod platform;
 pub mod process;
 mod reactor;
+mod record;
 pub mod signal;
 pub mod time;
 
@@ -85,6 +93,7 @@ pub use matou_core::*;
 pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
 pub use self::descriptor::Async;
+pub use self::dump::dump;
 pub use self::reactor::Reactor;
 
 /// The README's examples, so that they cannot rot.

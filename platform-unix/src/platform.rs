@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use matou_core::trace::Trace;
 use matou_core::{DomainId, PointId};
 
 pub use matou_core::platform::*;
@@ -24,6 +25,7 @@ pub use matou_core::platform::*;
 use crate::blocking::{Entered, Pool};
 use crate::interrupt::{Interrupter, Material};
 use crate::reactor::{DomainReactor, Reactor};
+use crate::record::{self, Recording};
 use crate::signal::Registry;
 use crate::time::{Instant, clock};
 
@@ -34,15 +36,20 @@ pub(crate) struct Unix {
     pub(crate) stack_size: Option<usize>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) blocking: Arc<Pool>,
+    /// What its domains record, and whom else they tell.
+    pub(crate) recording: Option<(Arc<Recording>, Option<&'static dyn Trace>)>,
 }
 
 impl Platform for Unix {
     type Error = io::Error;
     type Events = UnixEvents;
 
-    fn events(&self, _domain: DomainId) -> io::Result<UnixEvents> {
+    fn events(&self, domain: DomainId) -> io::Result<UnixEvents> {
         let reactor = DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))?;
-        Ok(UnixEvents { reactor, _blocking: Entered::new(&self.blocking) })
+        if let Some((recording, also)) = &self.recording {
+            record::install(Arc::clone(recording), domain, *also);
+        }
+        Ok(UnixEvents { reactor, recorded: self.recording.is_some(), _blocking: Entered::new(&self.blocking) })
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> io::Result<()> {
@@ -128,6 +135,7 @@ impl Drop for Keeper<'_> {
 pub(crate) struct UnixEvents {
     reactor: Rc<DomainReactor>,
     _blocking: Entered,
+    recorded: bool,
 }
 
 impl Events for UnixEvents {
@@ -143,6 +151,9 @@ impl Events for UnixEvents {
     }
 
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> io::Result<()> {
+        if self.recorded && wait != Wait::No {
+            record::flush();
+        }
         self.reactor.select(wait, cancelled, &mut |point| signals.resume(point))
     }
 }
@@ -150,6 +161,9 @@ impl Events for UnixEvents {
 impl Drop for UnixEvents {
     fn drop(&mut self) {
         self.reactor.uninstall();
+        if self.recorded {
+            record::uninstall();
+        }
     }
 }
 
@@ -159,7 +173,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn unix(stack_size: Option<usize>) -> Unix {
-        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry: Arc::default(), blocking: Pool::new(1, None) }
+        let (registry, blocking) = (Arc::default(), Pool::new(1, None));
+        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, stack_size, registry, blocking, recording: None }
     }
 
     #[test]

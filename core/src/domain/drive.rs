@@ -197,7 +197,7 @@ impl<E: Events> Loop<'_, E> {
             None => run.is_stopped(),
         };
         let wait = match domain.timers.earliest() {
-            _ if flagged => Wait::No,
+            _ if flagged || domain.is_asked() => Wait::No,
             Some(Instant::MAX) | None => Wait::Forever,
             Some(deadline) => Wait::Until(deadline),
         };
@@ -234,7 +234,7 @@ impl<E: Events> Loop<'_, E> {
         }
         // Nobody need ring any more.
         domain.attend_to_arrivals();
-        while let Some(waker) = domain.points.next_resumed() {
+        while let Some(waker) = domain.next_resumed() {
             if let Some(waker) = waker {
                 domain.foreign(ReportPlace::Waker, || waker.wake());
             }

@@ -35,6 +35,7 @@ use crate::task::BelongingKind;
 use crate::task::state::{Found, Send};
 use crate::task::waker::borrowed;
 use crate::task::{self, Birth, Header, InboxChain, Parent, ParentKind, Siblings, Stage, TaskRef, home, parent};
+use crate::trace::{EventKind, Step};
 use crate::violation::{ReportPlace, ViolationKind};
 
 /// What [`Domain::mark_cancelled`] leaves to be done.
@@ -113,7 +114,12 @@ impl Domain {
     /// The task was just made for this domain, as nobody's child.
     pub(crate) unsafe fn adopt_root(&self, root: TaskRef) {
         // SAFETY: promised by the caller. Nobody's child is unlinked from the beginning.
-        unsafe { root.as_ref() }.parent_flags.set(parent::UNLINKED);
+        unsafe {
+            root.as_ref().parent_flags.set(parent::UNLINKED);
+            self.announce(root);
+        }
+        #[cfg(feature = "alloc")]
+        self.root.set(Some(root));
         self.make_runnable(root);
     }
 
@@ -210,6 +216,7 @@ impl Domain {
         if !header.parent_flags.has(parent::CANCELLED) {
             header.parent_flags.set(parent::CANCELLED);
             self.cancel_here(root);
+            self.trace(|| EventKind::Cancel { task: header.id, by: None });
         }
     }
 
@@ -303,6 +310,10 @@ impl Domain {
             // SAFETY: *Queued*: marked as queued, so somebody holds it: its home, until it has ended and was taken.
             unsafe { self.attend_to(node) };
         }
+        #[cfg(feature = "alloc")]
+        if self.is_asked() {
+            self.answer();
+        }
     }
 
     /// Takes what other threads have sent, and tells them that the domain is awake.
@@ -363,7 +374,7 @@ impl Domain {
         self.since_select.set(self.since_select.get().saturating_add(1));
         let waker = borrowed(task);
         // SAFETY: *Stage*: live, on its home domain, so the payload holds a closure or a future.
-        let polled = self.as_task(Some(task), || unsafe { task::poll(task, &mut Context::from_waker(&waker)) });
+        let polled = self.run_step(task, Step::Poll, || unsafe { task::poll(task, &mut Context::from_waker(&waker)) });
         if let core::task::Poll::Ready(normal) = polled {
             self.completed(task, normal);
         }
@@ -440,7 +451,7 @@ impl Domain {
         }
         header.home_flags.set(home::CLOSED);
         // SAFETY: *Stage*: on its home domain.
-        let dropped = self.as_task(Some(task), || crate::outcome::catch(|| unsafe { task::clear(task) }));
+        let dropped = self.run_step(task, Step::Drop, || crate::outcome::catch(|| unsafe { task::clear(task) }));
         if let Err(panic) = dropped {
             Domain::report(ReportPlace::Destructor, panic);
         }
@@ -513,6 +524,7 @@ impl Domain {
                     // SAFETY: owned by this task, and unlinked first.
                     Some((belonging, BelongingKind::Resource(vtable))) => unsafe {
                         header.belongings.remove(belonging);
+                        self.trace_resource(false, header.id, belonging);
                         self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));
                     },
                 }
@@ -526,6 +538,7 @@ impl Domain {
     fn end(&self, task: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Home*: this domain holds the task.
         let header = unsafe { task.as_ref() };
+        self.trace_end(task);
         header.home_flags.set(home::ENDED);
         if header.state.end() {
             // Its node is in our inbox, or about to be: this domain does not end before it was taken.
@@ -546,7 +559,7 @@ impl Domain {
         parent
     }
 
-    fn parent_of(&self, header: &Header) -> Option<TaskRef> {
+    pub(super) fn parent_of(&self, header: &Header) -> Option<TaskRef> {
         match header.parent.kind() {
             ParentKind::Nobody => None,
             ParentKind::Task(parent) => Some(parent),
@@ -585,6 +598,8 @@ impl Domain {
     fn deliver(&self, child: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Parent*: the child is linked, and its parent lives.
         let header = unsafe { child.as_ref() };
+        #[cfg(feature = "alloc")]
+        self.forget_birth(header.id);
         let parent = self.parent_of(header)?;
         header.parent_flags.set(parent::DELIVERED);
         #[cfg(feature = "alloc")]
@@ -605,14 +620,28 @@ impl Domain {
                 self.give_up(child, parent);
             }
         } else {
-            self.receive(child, parent, false);
+            let adopted = self.receive(child, parent, false);
             #[cfg(feature = "alloc")]
-            if let ParentKind::Group(group) = header.parent.kind()
-                && !header.parent_flags.has(parent::TAKEN)
             {
-                // SAFETY: *Grouped*: the child is one of its own.
-                unsafe { self.move_to_ended(group, child) };
+                let group = match header.parent.kind() {
+                    ParentKind::Group(group) if !header.parent_flags.has(parent::TAKEN) => Some(group),
+                    _ => None,
+                };
+                // SAFETY: *Grouped*: the child is one of its own; held, the group stays until those who wait are woken. Foreign code runs only
+                // after the child is where those that have ended are: it may drop the very `Orphans` or promise, which buries the child.
+                unsafe {
+                    if let Some(group) = group {
+                        move_to_ended(group, child);
+                        group.as_ref().hold();
+                    }
+                    self.trace_adopted(parent, adopted);
+                    if let Some(group) = group {
+                        group::wake_waiting(group, |waker| self.foreign(ReportPlace::Waker, || waker.wake()));
+                    }
+                }
             }
+            #[cfg(not(feature = "alloc"))]
+            let _ = adopted;
         }
         if let Some(waker) = waker {
             self.foreign(ReportPlace::Waker, || waker.wake());
@@ -646,27 +675,11 @@ impl Domain {
         }
     }
 
-    /// Moves a child of a group from those that run to those that have ended, and wakes who waits for one.
-    ///
-    /// # Safety
-    /// The child is one of the group's.
-    #[cfg(feature = "alloc")]
-    unsafe fn move_to_ended(&self, group: NonNull<Group>, child: TaskRef) {
-        // SAFETY: *Grouped*, promised by the caller; *Linked*. `running` is in the list.
-        unsafe {
-            let this = group.as_ref();
-            if this.running.get() == Some(child) {
-                this.running.set(this.children.after(child));
-            } else if let Some(running) = this.running.get() {
-                this.children.remove(child);
-                this.children.insert_before(running, child);
-            }
-            group::wake_waiting(group, |waker| self.foreign(ReportPlace::Waker, || waker.wake()));
-        }
-    }
-
-    /// Takes over what a child transferred: it becomes the parent's, or is finalised if nobody is there to use it.
-    fn receive(&self, child: TaskRef, parent: TaskRef, given_up: bool) {
+    /// Takes over what a child transferred: it becomes the parent's, or is finalised if nobody is there to use it. How much became the
+    /// parent's: it is in front of its belongings.
+    fn receive(&self, child: TaskRef, parent: TaskRef, given_up: bool) -> usize {
+        #[cfg(feature = "alloc")]
+        let mut adopted = 0;
         #[cfg(feature = "alloc")]
         // SAFETY: the child's belongings were handed over with its end; *Home* for the parent.
         unsafe {
@@ -680,12 +693,17 @@ impl Domain {
                     BelongingKind::Resource(vtable) => {
                         parent.as_ref().belongings.push_front(belonging);
                         (vtable.adopt)(belonging, parent.as_ref());
+                        adopted += 1;
                     }
                 }
             }
+            adopted
         }
         #[cfg(not(feature = "alloc"))]
-        let _ = (child, parent, given_up);
+        {
+            let _ = (child, parent, given_up);
+            0
+        }
     }
 
     /// Takes a delivered child out of its parent's list. Its result is for the caller to take or to bury.
@@ -717,6 +735,24 @@ impl Domain {
 
     pub(crate) fn has_runnable(&self) -> bool {
         !self.runnable.is_empty()
+    }
+}
+
+/// Moves a child of a group from those that run to those that have ended.
+///
+/// # Safety
+/// *Grouped*: the child is one of the group's.
+#[cfg(feature = "alloc")]
+unsafe fn move_to_ended(group: NonNull<Group>, child: TaskRef) {
+    // SAFETY: promised by the caller; *Linked*. `running` is in the list.
+    unsafe {
+        let this = group.as_ref();
+        if this.running.get() == Some(child) {
+            this.running.set(this.children.after(child));
+        } else if let Some(running) = this.running.get() {
+            this.children.remove(child);
+            this.children.insert_before(running, child);
+        }
     }
 }
 

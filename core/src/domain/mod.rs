@@ -12,6 +12,8 @@
 //! | `drive` | the loop |
 //! | `points` | suspension points |
 //! | `hooks` | what is called at each step |
+//! | `tell` | what is told to the consumer of trace events |
+//! | `survey` | what is told to those who ask for the tree of tasks |
 //!
 //! Foreign code (wakers, destructors, finalisers, closures) may call back into the runtime. It is therefore only run where no borrow of
 //! anything in the domain is held; a cell's content is moved out first.
@@ -26,14 +28,21 @@ pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod points;
 pub(crate) mod shared;
+#[cfg(feature = "alloc")]
+pub(crate) mod survey;
+mod tell;
 
+#[cfg(feature = "alloc")]
+use alloc::collections::BTreeMap;
 use core::cell::Cell;
+#[cfg(feature = "alloc")]
+use core::cell::RefCell;
 use core::ptr::NonNull;
 use core::task::Waker;
 
 use self::hooks::Hooks;
 use self::points::Points;
-use self::shared::Run;
+use self::shared::{Apart, Run};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
 use crate::container::timer_queue::TimerQueue;
@@ -46,6 +55,7 @@ use crate::shim::Counter;
 use crate::task::cache::Cache;
 use crate::task::{Header, InboxChain, RunChain, TaskRef, home};
 use crate::time::Instant;
+use crate::trace::{EventKind, Trace};
 use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
 
 #[cfg(feature = "alloc")]
@@ -85,12 +95,24 @@ pub(crate) struct Domain {
     /// The scope being polled, whose children new ones are.
     #[cfg(feature = "alloc")]
     pub(crate) scope: Cell<Option<NonNull<Frame>>>,
+    /// Whom to tell of events; none while it is being told, and after it panicked.
+    tracer: Cell<Option<&'static dyn Trace>>,
+    /// When the tasks made here were born, until their ends have arrived here. Where that is kept.
+    #[cfg(feature = "alloc")]
+    births: Option<RefCell<BTreeMap<TaskId, Instant>>>,
+    /// Its place in the run's table (*Run*).
+    place: NonNull<Apart>,
+    /// Tasks are announced: there was a tracer at the start, or births are kept.
+    watched: bool,
     /// Tasks to poll.
     runnable: Fifo<RunChain>,
     /// Nodes to look at before any task is polled: taken from the mailbox, or cancelled here.
     attending: Fifo<InboxChain>,
     /// Tasks that have ended and whose node is still to be taken from the mailbox.
     limbo: Cell<usize>,
+    /// The main task, once it was adopted. On domain 0 only.
+    #[cfg(feature = "alloc")]
+    root: Cell<Option<TaskRef>>,
     /// The main task has ended. On domain 0 only.
     pub(crate) root_ended: Cell<bool>,
     born: Cell<u64>,
@@ -119,7 +141,8 @@ impl Domain {
     /// `run` outlives the domain (*Run*).
     pub(crate) unsafe fn new(id: DomainId, run: NonNull<Run>, suspends: bool) -> Domain {
         // SAFETY: *Run*, promised by the caller.
-        let config = &unsafe { run.as_ref() }.config;
+        let shared = unsafe { run.as_ref() };
+        let config = &shared.config;
         Domain {
             id,
             epoch: Epoch::next(),
@@ -127,9 +150,19 @@ impl Domain {
             current: Cell::new(None),
             #[cfg(feature = "alloc")]
             scope: Cell::new(None),
+            tracer: Cell::new(config.trace),
+            place: NonNull::from(shared.place(id)),
+            #[cfg(feature = "alloc")]
+            births: config.births.then(RefCell::default),
+            #[cfg(feature = "alloc")]
+            watched: config.trace.is_some() || config.births,
+            #[cfg(not(feature = "alloc"))]
+            watched: config.trace.is_some(),
             runnable: Fifo::new(),
             attending: Fifo::new(),
             limbo: Cell::new(0),
+            #[cfg(feature = "alloc")]
+            root: Cell::new(None),
             root_ended: Cell::new(false),
             born: Cell::new(0),
             budget: Cell::new(0),
@@ -260,7 +293,9 @@ impl Domain {
         // SAFETY: *Counted*: the task is the current one or one of this domain's; `name` asks no more than that it is valid.
         let (header, name) = unsafe { (task.as_ref(), crate::task::name(task)) };
         header.home_flags.set(home::VIOLATED);
-        self.run().violated(Violation { kind, task: header.id, name, born: header.born, others: 0 });
+        let violation = Violation { kind, task: header.id, name, born: header.born, others: 0 };
+        self.run().violated(violation);
+        self.trace(|| EventKind::Violation(violation));
     }
 
     /// Tells of a panic that cannot be returned to anybody.

@@ -21,7 +21,7 @@
 use core::cell::{Cell, RefCell};
 use core::task::Waker;
 
-use crate::id::PointId;
+use crate::id::{PointId, TaskId};
 
 /// How many suspension points a domain can have at a time without `alloc`.
 pub const POINTS: usize = 64;
@@ -43,6 +43,8 @@ struct Place {
     /// It is in the list of the resumed, which is not edited in the middle: it is freed when it comes out.
     listed: bool,
     next: u32,
+    /// The task that waits, where that is traced.
+    by: TaskId,
     waker: Option<Waker>,
 }
 
@@ -114,6 +116,14 @@ pub(crate) enum Waited {
     Resumed,
 }
 
+/// A point that was resumed.
+pub(crate) struct Resumed {
+    /// None if its owner has not waited yet, or is gone.
+    pub(crate) waker: Option<Waker>,
+    /// The task that waited, and the point, where that is traced.
+    pub(crate) told: Option<(TaskId, PointId)>,
+}
+
 impl Table {
     fn get(&mut self, id: PointId) -> Option<&mut Place> {
         self.places.get_mut(id.index as usize).filter(|place| place.generation == id.generation && place.state != State::Free)
@@ -153,7 +163,7 @@ impl Points {
         let index = match table.free {
             NONE => {
                 let index = u32::try_from(table.places.len()).ok().filter(|&index| index != NONE)?;
-                let place = Place { generation: 0, state: State::Free, listed: false, next: NONE, waker: None };
+                let place = Place { generation: 0, state: State::Free, listed: false, next: NONE, by: TaskId::NOBODY, waker: None };
                 #[cfg(feature = "alloc")]
                 table.places.push(place);
                 #[cfg(not(feature = "alloc"))]
@@ -167,6 +177,7 @@ impl Points {
         };
         let place = &mut table.places[index as usize];
         place.state = State::Fresh;
+        place.by = TaskId::NOBODY;
         self.open.set(self.open.get() + 1);
         Some(PointId { index, generation: place.generation })
     }
@@ -193,6 +204,18 @@ impl Points {
         {
             place.state = State::Waiting;
         }
+    }
+
+    /// Keeps which task waits, where that is traced.
+    pub(crate) fn note(&self, id: PointId, by: TaskId) {
+        if let Some(place) = self.table.borrow_mut().get(id) {
+            place.by = by;
+        }
+    }
+
+    /// The task that waits at a point that was not resumed, where that is traced.
+    pub(crate) fn noted(&self, id: PointId) -> Option<TaskId> {
+        self.table.borrow_mut().get(id).filter(|place| place.state == State::Waiting && place.by != TaskId::NOBODY).map(|place| place.by)
     }
 
     /// The point's owner lets go of it. The waker is handed out, for the caller to drop.
@@ -235,18 +258,21 @@ impl Points {
         }
     }
 
-    /// The waker of the next point that was resumed: `Some(None)` if its owner has not waited yet, or is gone.
-    pub(crate) fn next_resumed(&self) -> Option<Option<Waker>> {
+    /// The next point that was resumed.
+    pub(crate) fn next_resumed(&self) -> Option<Resumed> {
         let table = &mut *self.table.borrow_mut();
         let index = table.resumed.pop(&table.places)?;
         let place = &mut table.places[index as usize];
         place.listed = false;
         let waker = place.waker.take();
-        if place.state == State::Free {
+        let gone = place.state == State::Free;
+        let id = PointId { index, generation: place.generation.wrapping_sub(u32::from(gone)) };
+        let told = (place.by != TaskId::NOBODY).then_some((place.by, id));
+        if gone {
             place.next = table.free;
             table.free = index;
         }
-        Some(waker)
+        Some(Resumed { waker, told })
     }
 
     pub(crate) fn any_given_up(&self) -> bool {

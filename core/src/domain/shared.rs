@@ -5,26 +5,80 @@
 
 #![allow(unsafe_code)] // A mailbox is handed out as a pointer that tasks keep, under *Kept* (see `task`).
 
+#[cfg(feature = "alloc")]
+use alloc::{sync::Arc, vec::Vec};
 use core::ptr::NonNull;
 
+#[cfg(feature = "alloc")]
+use super::survey::{Door, Opened, Question};
 use crate::container::mailbox::Mailbox;
-use crate::id::DomainId;
+use crate::id::{DomainId, TaskId};
 use crate::run::Config;
-use crate::shim::{AtomicBool, AtomicUsize, Lock, Ordering};
+use crate::shim::{AtomicBool, AtomicU32, AtomicUsize, Lock, Ordering};
 use crate::task::InboxChain;
 use crate::violation::Violation;
 
 /// Keeps what different domains write on different cache lines.
 #[repr(align(128))]
-struct Apart {
+pub(crate) struct Apart {
     mailbox: Mailbox<InboxChain>,
     /// A thread runs this domain, or did.
     claimed: AtomicBool,
+    /// Somebody has put a question here.
+    #[cfg(feature = "alloc")]
+    asked: AtomicBool,
+    #[cfg(feature = "alloc")]
+    questions: Lock<Vec<Question>>,
+    running: Running,
+}
+
+/// The task whose code a domain began to run last: written at each step, read by those who wonder why it does not answer.
+#[repr(align(128))]
+struct Running([AtomicU32; 2]);
+
+impl Running {
+    fn new() -> Running {
+        Running([AtomicU32::new(u32::MAX), AtomicU32::new(u32::MAX)])
+    }
 }
 
 impl Apart {
     fn new() -> Self {
-        Apart { mailbox: Mailbox::new(), claimed: AtomicBool::new(false) }
+        Apart {
+            mailbox: Mailbox::new(),
+            claimed: AtomicBool::new(false),
+            #[cfg(feature = "alloc")]
+            asked: AtomicBool::new(false),
+            #[cfg(feature = "alloc")]
+            questions: Lock::new(Vec::new()),
+            running: Running::new(),
+        }
+    }
+}
+
+impl Apart {
+    /// The domain begins to run this task's code.
+    #[inline]
+    pub(super) fn note_running(&self, task: TaskId) {
+        let bits = task.to_bits();
+        let [low, high] = &self.running.0;
+        low.store(bits as u32, Ordering::Relaxed);
+        high.store((bits >> 32) as u32, Ordering::Relaxed);
+    }
+
+    /// The task whose code the domain began to run last, as far as another thread can tell: the two halves may be of two tasks.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn running(&self) -> Option<TaskId> {
+        let [low, high] = &self.running.0;
+        let bits = u64::from(low.load(Ordering::Relaxed)) | u64::from(high.load(Ordering::Relaxed)) << 32;
+        (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
+    }
+
+    /// Whether somebody has put a question here.
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -47,6 +101,8 @@ pub(crate) struct Run {
     /// The main task has ended, and its subtree with it: the workers leave.
     stopped: AtomicBool,
     violations: Lock<Option<Violation>>,
+    #[cfg(feature = "alloc")]
+    door: Arc<Door>,
 }
 
 impl Run {
@@ -71,6 +127,8 @@ impl Run {
             aborting: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             violations: Lock::new(None),
+            #[cfg(feature = "alloc")]
+            door: Arc::default(),
         }
     }
 
@@ -99,6 +157,17 @@ impl Run {
 
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Acquire)
+    }
+
+    /// The domain whose mailbox this is.
+    pub(crate) fn domain_of(&self, address: NonNull<Mailbox<InboxChain>>) -> DomainId {
+        let index = self.mailboxes.iter().position(|place| core::ptr::eq(&place.mailbox, address.as_ptr()));
+        DomainId::new(index.unwrap_or_else(|| unreachable!("a task's home is one of its run's")))
+    }
+
+    /// What a domain keeps at hand of this.
+    pub(crate) fn place(&self, domain: DomainId) -> &Apart {
+        &self.mailboxes[domain.index()]
     }
 
     /// The mailbox, as tasks keep it.
@@ -148,5 +217,34 @@ impl Run {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// Questions put to the domains: see [`dump`](crate::dump).
+#[cfg(feature = "alloc")]
+impl Run {
+    /// Lets those in who ask, until what it gives is dropped.
+    pub(crate) fn open(&self) -> Opened<'_> {
+        self.door.open(self)
+    }
+
+    pub(crate) fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// Puts a question to a domain, which answers between two steps. It is ended unanswered with the run at the latest.
+    pub(crate) fn ask(&self, domain: DomainId, question: Question) {
+        let place = &self.mailboxes[domain.index()];
+        place.questions.with(|questions| questions.push(question));
+        place.asked.store(true, Ordering::Release);
+        place.mailbox.ring();
+    }
+
+    /// The questions put to a domain. By the domain.
+    pub(crate) fn questions(&self, domain: DomainId) -> Vec<Question> {
+        let place = &self.mailboxes[domain.index()];
+        // First: a question put after this is announced anew.
+        place.asked.swap(false, Ordering::Acquire);
+        place.questions.with(core::mem::take)
     }
 }

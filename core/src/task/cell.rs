@@ -14,6 +14,7 @@ use core::task::{Context, Poll};
 use super::{Birth, Header, Stage, TaskRef, VTable, home};
 use crate::domain::Domain;
 use crate::outcome::{Exit, Outcome, catch};
+use crate::trace::How;
 use crate::violation::ReportPlace;
 
 /// What a task gives its parent.
@@ -136,7 +137,7 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside> TaskCell<M, F, B, Heap> 
 
 impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, F, B, S> {
     const VTABLE: VTable =
-        VTable { poll: Self::poll, clear: Self::clear, payload: Self::payload_of, free: S::free::<Self>, name: Self::name };
+        VTable { poll: Self::poll, clear: Self::clear, payload: Self::payload_of, free: S::free::<Self>, name: Self::name, how: Self::how };
 
     fn new(birth: &Birth, payload: Payload<M, F>, beside: B) -> Self {
         TaskCell { header: Header::new(birth, &Self::VTABLE, M::FIRST), payload: UnsafeCell::new(payload), beside, storage: PhantomData }
@@ -217,5 +218,20 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
     unsafe fn name(task: TaskRef) -> Option<&'static str> {
         // SAFETY: the caller promises that the task is valid; `beside` is never changed.
         unsafe { (*task.cast::<Self>().as_ptr()).beside.name() }
+    }
+
+    unsafe fn how(task: TaskRef) -> How {
+        // SAFETY: *Stage*, promised by the caller; `repr(C)` and the union as in `payload`.
+        unsafe {
+            if task.as_ref().stage() != Stage::Result {
+                return How::Cancelled;
+            }
+            match &*(*Self::payload(task)).result {
+                Ok(_) => How::Normal,
+                Err(Exit::Failed(_)) => How::Failed,
+                Err(Exit::Cancelled) => How::Cancelled,
+                Err(Exit::Panicked(_)) => How::Panicked,
+            }
+        }
     }
 }

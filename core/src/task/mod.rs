@@ -48,6 +48,7 @@ use crate::container::{Chain, Links, Next, Ring};
 use crate::domain::group::Group;
 use crate::id::TaskId;
 use crate::shim::{AtomicU32, Ordering};
+use crate::trace::How;
 
 /// A task, as the runtime holds it.
 pub(crate) type TaskRef = NonNull<Header>;
@@ -215,6 +216,10 @@ pub(crate) struct VTable {
     ///
     /// Safety: the task is valid.
     name: unsafe fn(TaskRef) -> Option<&'static str>,
+    /// How it has ended.
+    ///
+    /// Safety: on the home domain; the task is closed, and its result was not taken.
+    how: unsafe fn(TaskRef) -> How,
 }
 
 /// Where a new task comes from.
@@ -320,6 +325,13 @@ pub(crate) unsafe fn peek<'a, R>(task: TaskRef) -> Option<&'a R> {
 pub(crate) unsafe fn name(task: TaskRef) -> Option<&'static str> {
     // SAFETY: passed on to the caller.
     unsafe { (task.as_ref().vtable.name)(task) }
+}
+
+/// # Safety
+/// As [`VTable::how`].
+pub(crate) unsafe fn how(task: TaskRef) -> How {
+    // SAFETY: passed on to the caller.
+    unsafe { (task.as_ref().vtable.how)(task) }
 }
 
 /// Ends the process, where going on would be unsound.

@@ -134,7 +134,10 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
             // SAFETY: *Slot*: the place was taken, so it is ours; it fits, or this does not build.
             let task = unsafe { Self::place(slot, &birth, future) };
             // SAFETY: the task was just made, for this domain.
-            unsafe { domain.adopt(task) };
+            unsafe {
+                domain.announce(task);
+                domain.adopt(task);
+            }
             Ok(Promise::new(task))
         });
         spawned.unwrap_or_else(|| panic!("a task was spawned outside a task: spawn it inside `run`, from a task"))

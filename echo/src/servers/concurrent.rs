@@ -2,6 +2,8 @@
 
 use std::io;
 
+use matou_unix::Task;
+
 use crate::acceptor;
 use crate::door::Door;
 use crate::handler;
@@ -10,7 +12,7 @@ use crate::stop::Stop;
 pub(crate) async fn serve(door: Door, stop: Stop) -> io::Result<()> {
     let context = door.context();
     acceptor::accept(door, stop, |connections, stream| {
-        connections.spawn(handler::echo(stream, context.clone()));
+        Task::new().name("connection").spawn_in(connections, handler::echo(stream, context.clone()))?;
         Ok(())
     })
     .await

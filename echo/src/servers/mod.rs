@@ -2,8 +2,8 @@
 //!
 //! [`run`] is the main task. It makes everything that can fail for want of a port or a descriptor before it starts
 //! anything, so that such a failure is an error and a clean end. Then it has these children: the accept loops, which are what it
-//! waits for; the task that awaits signals and the one that prints statistics, which are cancelled when the loops
-//! have ended. Should a loop fail, the main task fails with it, and the runtime cancels the rest.
+//! waits for; the task that awaits the signals to stop, the one that prints the tree of tasks at a signal, and the one that prints
+//! statistics, which are cancelled when the loops have ended. Should a loop fail, the main task fails with it, and the runtime cancels the rest.
 //!
 //! `sequential`, `concurrent`, `owned` and `parallel` have one accept loop, on domain 0. `multi`, the default, has the
 //! accept loop of `concurrent` on every domain, domain 0 included, each with listeners of its own: a connection stays
@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, iter};
 
-use matou_unix::{DomainId, Promise, Task, await_one, domain, spawn, time};
+use matou_unix::signal::{Kind, Signal, signal};
+use matou_unix::{DomainId, Promise, Task, await_one, domain, time};
 
 use crate::cli::{Mode, Options};
 use crate::console::Console;
@@ -41,19 +42,26 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
         Arc::new(Context { buffer: options.buffer, idle_timeout: options.idle_timeout, grace: options.grace, board: Board::new(workers) });
     let (addresses, doors) = doors(&options, &context, workers)?;
     let stops: Vec<Stop> = doors.iter().map(|_| Stop::new()).collect();
-    let signals = Signals::listen().map_err(|error| Problem::System(format!("cannot await signals: {error}")))?;
+    let cannot = |error: io::Error| Problem::System(format!("cannot await signals: {error}"));
+    let signals = Signals::listen().map_err(cannot)?;
+    let asked = signal(Kind::USER_1).map_err(cannot)?;
 
     for address in addresses {
         // One form for every number: scripts read this line.
         console.must_say(format_args!("listening on {address} ({}, {workers} domains, {})", options.mode, options.reactor));
     }
-    let watcher = spawn(stop::watch(signals, stops.clone(), Arc::clone(&context), Rc::clone(&console)));
-    let ticker = options.stats.map(|interval| spawn(tell(interval, Arc::clone(&context), console)));
+    let watcher = Task::new().name("stop").spawn(stop::watch(signals, stops.clone(), Arc::clone(&context), Rc::clone(&console)))?;
+    let dumper = Task::new().name("dump").spawn(dump(asked, Rc::clone(&console)))?;
+    let ticker = match options.stats {
+        Some(interval) => Some(Task::new().name("statistics").spawn(tell(interval, Arc::clone(&context), console))?),
+        None => None,
+    };
     let mut loops = start(options.mode, doors, stops)?;
     while let Some(ended) = await_one(&mut loops).await {
         ended.map_err(|exit| Problem::System(format!("cannot accept connections: {exit}")))?;
     }
     watcher.cancel().await;
+    dumper.cancel().await;
     if let Some(ticker) = ticker {
         ticker.cancel().await;
     }
@@ -64,12 +72,13 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
 fn start(mode: Mode, doors: Vec<Door>, stops: Vec<Stop>) -> io::Result<Vec<Promise<(), io::Error>>> {
     iter::zip(domain::all(), iter::zip(doors, stops))
         .map(|(domain, (door, stop))| {
+            let accept = Task::new().name("accept");
             Ok(match mode {
-                Mode::Sequential => spawn(sequential::serve(door, stop)),
-                Mode::Owned => spawn(owned::serve(door, stop)),
-                Mode::Parallel => spawn(parallel::serve(door, stop)),
-                Mode::Concurrent | Mode::Multi if domain == DomainId::ZERO => spawn(concurrent::serve(door, stop)),
-                Mode::Concurrent | Mode::Multi => Task::new().name("accept").pin(domain).call(move || concurrent::serve(door, stop))?,
+                Mode::Sequential => accept.spawn(sequential::serve(door, stop))?,
+                Mode::Owned => accept.spawn(owned::serve(door, stop))?,
+                Mode::Parallel => accept.spawn(parallel::serve(door, stop))?,
+                Mode::Concurrent | Mode::Multi if domain == DomainId::ZERO => accept.spawn(concurrent::serve(door, stop))?,
+                Mode::Concurrent | Mode::Multi => accept.pin(domain).call(move || concurrent::serve(door, stop))?,
             })
         })
         .collect()
@@ -101,6 +110,14 @@ fn shares(limit: Option<NonZeroUsize>, domains: usize) -> Vec<usize> {
     };
     let count = domains.min(limit);
     (0..count).map(|index| limit / count + usize::from(index < limit % count)).collect()
+}
+
+/// Prints the live tree of tasks at every SIGUSR1, until it is cancelled.
+async fn dump(mut asked: Signal, console: Rc<Console>) -> io::Result<()> {
+    loop {
+        asked.recv().await?;
+        matou_unix::dump().await.lines().for_each(|line| console.must_say(line));
+    }
 }
 
 /// Prints a line of statistics at every interval, until it is cancelled.

@@ -14,7 +14,7 @@ pub(crate) async fn serve(door: Door, stop: Stop) -> io::Result<()> {
     let context = door.context();
     acceptor::accept(door, stop, |connections, stream| {
         let stream = OwnedStream::new(stream)?;
-        stream.give().spawn_in(connections, handler::echo_owned(stream, context.clone()))?;
+        stream.give().name("connection").spawn_in(connections, handler::echo_owned(stream, context.clone()))?;
         Ok(())
     })
     .await

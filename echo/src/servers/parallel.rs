@@ -2,6 +2,8 @@
 
 use std::io;
 
+use matou_unix::Task;
+
 use crate::acceptor;
 use crate::door::Door;
 use crate::handler;
@@ -11,7 +13,7 @@ pub(crate) async fn serve(door: Door, stop: Stop) -> io::Result<()> {
     let context = door.context();
     acceptor::accept(door, stop, |connections, stream| {
         let context = context.clone();
-        connections.call(move || handler::echo(stream, context))?;
+        Task::new().name("connection").call_in(connections, move || handler::echo(stream, context))?;
         Ok(())
     })
     .await

@@ -30,6 +30,7 @@ macro_rules! in_every_mode {
 
 mod crowd;
 mod faults;
+mod inside;
 mod limits;
 mod load;
 mod output;

@@ -234,7 +234,9 @@ impl Totals {
 /// The binary, without what could reach it from outside.
 pub(crate) fn echo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_echo"));
-    command.env_remove("MATOU_DOMAINS").env_remove("MATOU_QUANTA");
+    for variable in ["MATOU_DOMAINS", "MATOU_QUANTA", "MATOU_TRACE", "MATOU_BIRTHS"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -79,6 +79,8 @@ fn too_many_domains() {
 #[test]
 fn bad_environment() {
     refuses(echo().args(["--listen", "127.0.0.1:0"]).env("MATOU_DOMAINS", "many"), 2, &["MATOU_DOMAINS", "many"]);
+    refuses(echo().args(["--listen", "127.0.0.1:0"]).env("MATOU_BIRTHS", "some"), 2, &["MATOU_BIRTHS", "some", "0 or 1"]);
+    refuses(echo().args(["--listen", "127.0.0.1:0"]).env("MATOU_TRACE", "/nowhere/t.json"), 1, &["/nowhere/t.json", "MATOU_TRACE"]);
 }
 
 #[test]
@@ -132,7 +134,7 @@ fn privileged_port() {
     }
     // Root may take any port, and nobody may not. Nor may nobody look into root's folders, so that the binary has to be
     // where all can read it.
-    let folder = Folder::new();
+    let folder = Folder::new("port");
     let binary = folder.0.join("echo");
     // By another process: were it open for writing in this one, a test that starts a server right now would inherit that, and
     // what is open for writing cannot be run.
@@ -142,11 +144,11 @@ fn privileged_port() {
 }
 
 /// A folder that all can read, until the test ends.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
-        let folder = Folder(env::temp_dir().join(format!("matou-echo-{}", process::id())));
+    pub(crate) fn new(name: &str) -> Folder {
+        let folder = Folder(env::temp_dir().join(format!("matou-echo-{name}-{}", process::id())));
         fs::create_dir(&folder.0).unwrap();
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
         folder

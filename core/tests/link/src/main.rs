@@ -20,6 +20,7 @@ use core::time::Duration;
 use matou_core::platform::Bare;
 use matou_core::suspension::{POINTS, Point, PointError};
 use matou_core::time::{self, Instant};
+use matou_core::trace::{Event, EventKind, Trace};
 use matou_core::{
     Config, DomainId, Exit, Full, Promise, RunError, TaskPool, ViolationKind, await_all_in, await_first_in, await_one_in, current_task,
     domain, run, yield_now,
@@ -198,6 +199,24 @@ async fn interrupts(device: &'static Device) {
     assert_eq!(device::interrupts(), before + 1);
 }
 
+/// Counts, of tasks and of what they run for, beginnings and ends.
+struct Counted([[AtomicU32; 2]; 2]);
+
+static EVENTS: Counted = Counted([const { [const { AtomicU32::new(0) }; 2] }; 2]);
+
+impl Trace for Counted {
+    fn event(&self, event: &Event) {
+        let (kind, end) = match event.kind {
+            EventKind::Spawn { .. } => (0, 0),
+            EventKind::End { .. } => (0, 1),
+            EventKind::RunBegin { .. } => (1, 0),
+            EventKind::RunEnd { .. } => (1, 1),
+            _ => return,
+        };
+        self.0[kind][end].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// All of it, as one main task. The device lives as long as the program; tasks are `'static`.
 async fn checks(device: &'static Device) -> Result<u32, &'static str> {
     promises().await;
@@ -241,6 +260,15 @@ extern "C" fn main(_: i32, _: *const *const u8) -> i32 {
     assert!(matches!(run(&board, Config::new(), pending::<()>()), Err(RunError::Events(DomainId::ZERO, _))));
     assert!(matches!(run(&board, Config::new().domains(1), async {}), Err(RunError::TooManyDomains { asked: 1, most: 0 })));
     assert!(matches!(run(&Bare, Config::new(), async { matches!(Point::new(), Err(PointError::NoEvents)) }), Ok(true)));
+
+    // A traced run tells of each task's birth and end, and of each poll's.
+    let traced = run(&board, Config::new().trace(&EVENTS), async {
+        let Ok(child) = POOL.spawn(yield_now()) else { panic!("there is room") };
+        child.await
+    });
+    assert!(traced.is_ok());
+    let [tasks, runs] = [0, 1].map(|kind: usize| [0, 1].map(|end: usize| EVENTS.0[kind][end].load(Ordering::Relaxed)));
+    assert_eq!((tasks, runs), ([2, 2], [4, 4]));
 
     // A waker that outlives its run is inert, and keeps its task's place until it is dropped.
     let kept = Cell::new(None);
