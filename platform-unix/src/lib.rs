@@ -42,6 +42,7 @@
 //! | [`signal`] | signals: awaited on any domain, handled on domain 0 | `Miou.sys_signal` |
 //! | [`platform`] | what plugs a runtime into a system | |
 //! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
+//! | [`tutorial`] | where to begin: five programs, explained | the tutorials |
 //!
 //! # How it waits
 //!
@@ -66,6 +67,7 @@ pub mod platform;
 mod reactor;
 pub mod signal;
 pub mod time;
+pub mod tutorial;
 
 #[doc(inline)]
 pub use matou_core::*;
