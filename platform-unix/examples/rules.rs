@@ -13,6 +13,7 @@ async fn child() -> io::Result<()> {
 }
 
 /// A child whose promise is dropped.
+#[allow(clippy::let_underscore_future)] // This, too, would have told.
 async fn forget() -> io::Result<()> {
     let _ = spawn(child());
     Ok(())
@@ -22,6 +23,13 @@ async fn forget() -> io::Result<()> {
 async fn leave_orphans() -> io::Result<()> {
     let orphans = Orphans::new();
     orphans.spawn(child());
+    Ok(())
+}
+
+/// A promise that is awaited by another than the parent.
+async fn hand_on() -> io::Result<()> {
+    let promise = spawn(child());
+    spawn(async move { promise.await.is_ok() }).await?;
     Ok(())
 }
 
@@ -100,6 +108,7 @@ fn main() -> ExitCode {
     let ran = match args.as_slice() {
         ["forget"] => runtime.run(forget()),
         ["orphans"] => runtime.run(leave_orphans()),
+        ["stranger"] => runtime.run(hand_on()),
         ["fail"] => runtime.run(fail()),
         ["leak"] => runtime.run(leak()),
         ["give"] => runtime.run(use_what_was_given()),
@@ -107,7 +116,7 @@ fn main() -> ExitCode {
         ["call"] => runtime.run(call_nobody()),
         ["panic"] => runtime.run(panic()),
         _ => {
-            eprintln!("usage: rules forget|orphans|fail|leak|give|finalise|call|panic");
+            eprintln!("usage: rules forget|orphans|stranger|fail|leak|give|finalise|call|panic");
             return ExitCode::from(2);
         }
     };

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
 
 use crate::program::{PATIENCE, Program};
 
@@ -79,8 +81,10 @@ fn the_server_answers_however_long_the_work_takes() {
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
     let program = Program::start("merkle", ["parallel".as_ref(), folder.0.as_os_str()]);
     let mut stream = TcpStream::connect(program.address()).unwrap();
-    // Opened when the worker opens it: from here on it waits for us.
-    let stuck = File::options().write(true).open(&fifo).unwrap();
+    // Opened when the worker opens it, on a thread of its own in case that it never does: from then on it waits for us.
+    let (opened, opening) = channel();
+    thread::spawn(move || opened.send(File::options().write(true).open(fifo).unwrap()));
+    let stuck = opening.recv_timeout(PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
     for _ in 0..3 {
