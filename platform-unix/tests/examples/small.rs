@@ -23,15 +23,15 @@ fn each_tells_its_usage() {
 
 #[test]
 fn sleepers_wake_in_the_order_of_their_time() {
-    let lines = prints("sleepers", "virtual 40 30.5 0 1e6 30.5");
+    let lines = prints("sleepers", "virtual 40 30.5 0 1e3 30.5");
     let expected = [
         "at 0.00 s: 6 sleep",
         "at 0.00 s: woke up, after 0 s of sleep",
         "at 30.50 s: woke up, after 30.5 s of sleep",
         "at 30.50 s: woke up, after 30.5 s of sleep",
         "at 40.00 s: woke up, after 40 s of sleep",
-        "at 1000000.00 s: woke up, after 1000000 s of sleep",
-        "at 1000000.00 s: 0 sleep",
+        "at 1000.00 s: woke up, after 1000 s of sleep",
+        "at 1000.00 s: 0 sleep",
     ];
     assert_eq!(lines, expected);
 }
