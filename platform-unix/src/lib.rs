@@ -31,6 +31,8 @@
 //! # }
 //! ```
 //!
+//! Those who are new here begin with the [`tutorial`].
+//!
 //! This crate brings to the core, which it re-exports whole, what an operating system has:
 //!
 //! | module | what | Miou |

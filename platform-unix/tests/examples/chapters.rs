@@ -55,7 +55,7 @@ fn chapters_show_the_code_of_the_examples() {
     let mut shown = 0;
     for block in blocks().iter().filter(|block| block.kind.starts_with("rust") && !block.kind.contains("compile_fail")) {
         for run in block.lines.split(|line| line == "#" || line.starts_with("# ")) {
-            let run = run.trim_ascii_lines();
+            let run = trimmed(run);
             if run.is_empty() {
                 continue;
             }
@@ -67,18 +67,12 @@ fn chapters_show_the_code_of_the_examples() {
     assert!(shown > 200, "the chapters show {shown} lines of code");
 }
 
-trait Lines {
-    /// Without the empty ones at both ends.
-    fn trim_ascii_lines(&self) -> &[String];
-}
-
-impl Lines for [String] {
-    fn trim_ascii_lines(&self) -> &[String] {
-        let full = |line: &String| !line.trim().is_empty();
-        let start = self.iter().position(full).unwrap_or(self.len());
-        let end = self.iter().rposition(full).map_or(start, |last| last + 1);
-        &self[start..end]
-    }
+/// The lines without the empty ones at both ends.
+fn trimmed(lines: &[String]) -> &[String] {
+    let full = |line: &String| !line.trim().is_empty();
+    let start = lines.iter().position(full).unwrap_or(lines.len());
+    let end = lines.iter().rposition(full).map_or(start, |last| last + 1);
+    &lines[start..end]
 }
 
 /// The line, with words that contain a digit made equal, if figures may differ.
