@@ -31,6 +31,8 @@
 //! # }
 //! ```
 //!
+//! Those who are new here begin with the [`tutorial`].
+//!
 //! This crate brings to the core, which it re-exports whole, what an operating system has:
 //!
 //! | module | what | Miou |
@@ -46,6 +48,7 @@
 //! | [`platform`] | what plugs a runtime into a system | |
 //! | [`dump`](mod@dump) | the live tree of tasks, as text | |
 //! | [`time`] | sleeping, deadlines, the clock | `Miou_unix.sleep` |
+//! | [`tutorial`] | where to begin: five programs, explained | the tutorials |
 //!
 //! # How it waits
 //!
@@ -86,6 +89,7 @@ mod reactor;
 mod record;
 pub mod signal;
 pub mod time;
+pub mod tutorial;
 
 #[doc(inline)]
 pub use matou_core::*;
