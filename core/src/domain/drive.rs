@@ -60,10 +60,11 @@ pub(crate) fn drive<E: Events>(
 
     identity::enter(domain, || {
         Loop { domain, source: events.as_ref(), broken: Cell::new(events.is_none()), root, begun: Cell::new(false), fail }.run();
-        domain.clear_hooks();
         // What is left belongs to those who leaked it. Unlinked, it is inert.
-        // A waker's destructor may set a timer anew, or open a point: nothing is left when one look finds neither.
-        while let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) {
+        // A waker's destructor may set a timer anew, open a point or add a hook: nothing is left when one look finds none.
+        loop {
+            domain.clear_hooks();
+            let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) else { break };
             domain.foreign(ReportPlace::Waker, || drop(waker));
         }
     });
@@ -120,6 +121,8 @@ impl<E: Events> Loop<'_, E> {
     fn run(&self) {
         let domain = self.domain;
         loop {
+            // First, as a hook may leave something to attend to.
+            domain.call_hooks();
             domain.attend();
             if self.is_over() {
                 return;
@@ -142,7 +145,6 @@ impl<E: Events> Loop<'_, E> {
                 domain.cancel_root(root);
                 domain.attend();
             }
-            domain.call_hooks();
             if domain.has_runnable() {
                 if self.is_time_to_look() {
                     self.select(Wait::No);
