@@ -29,6 +29,7 @@ use super::group::{self, Group};
 use crate::container::list::List;
 use crate::container::mailbox::Mailbox;
 use crate::effect;
+use crate::id::TaskId;
 #[cfg(feature = "alloc")]
 use crate::task::BelongingKind;
 use crate::task::state::{Found, Send};
@@ -300,11 +301,12 @@ impl Domain {
 
     // ---- polls
 
-    /// Takes the next task from the run queue and polls it. `false` if there is none.
-    pub(crate) fn poll_next(&self, polling: bool) -> bool {
-        let Some(task) = self.runnable.pop() else { return false };
+    /// Takes the next task from the run queue and polls it. `None` if there is none.
+    pub(crate) fn poll_next(&self, polling: bool) -> Option<TaskId> {
+        let task = self.runnable.pop()?;
         // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
         let header = unsafe { task.as_ref() };
+        let id = header.id;
         header.home_flags.clear(home::RUNNABLE);
         if header.home_flags.has(home::ENDED) {
             self.let_go(task);
@@ -315,7 +317,7 @@ impl Domain {
         } else if polling {
             self.poll(task);
         }
-        true
+        Some(id)
     }
 
     fn poll(&self, task: TaskRef) {

@@ -58,8 +58,11 @@ impl Epoch {
     }
 }
 
-/// Asks the event source for the time.
-pub(crate) type Clock<'a> = &'a dyn Fn() -> Option<Instant>;
+/// What a domain asks for the time: its event source.
+pub(crate) trait Clock {
+    /// The time; none while the event source is busy in `select`, as that has the source for itself.
+    fn now(&self) -> Option<Instant>;
+}
 
 /// See the [module](self).
 pub(crate) struct Domain {
@@ -90,7 +93,7 @@ pub(crate) struct Domain {
     pub(crate) points: Points,
     /// Whether the event source lets tasks suspend.
     pub(crate) suspends: bool,
-    clock: Cell<Option<NonNull<dyn Fn() -> Option<Instant>>>>,
+    clock: Cell<Option<NonNull<dyn Clock>>>,
     /// The last time the clock gave; it stands in while the event source is busy in `select`.
     last_now: Cell<Instant>,
     pub(crate) random: Random,
@@ -225,8 +228,8 @@ impl Domain {
     /// The time on the event source's clock.
     pub(crate) fn now(&self) -> Instant {
         if let Some(clock) = self.clock.get() {
-            // SAFETY: *Run*: set while the clock is alive, further up this thread's stack.
-            if let Some(now) = unsafe { clock.as_ref() }() {
+            // SAFETY: *Lent* (see `drive`): set while the clock is alive, further up this thread's stack.
+            if let Some(now) = unsafe { clock.as_ref() }.now() {
                 self.last_now.set(now);
             }
         }
