@@ -24,6 +24,7 @@
 //! - none: no allocator. Tasks come from a [`TaskPool`]; promises, suspension points, events and timers work.
 //! - `alloc`: `spawn`, `call`, `parallel`, `Orphans`, `Resource`, `scope` and `timeout` on the heap, and runs with worker domains.
 //! - `std` (implies `alloc`): a panic is its task's outcome, and the current domain is kept in a thread-local.
+//! - `simulation` (implies `std`), for tests: runs on virtual time, whose domains a seed interleaves on one thread.
 //!
 //! Without `std` the program links in one slot per thread of execution: see [`set_context`].
 //!
@@ -33,6 +34,7 @@
 //!
 //! | floor | what | files |
 //! | --- | --- | --- |
+//! | 5 | a whole run in one thread, for tests | `simulation/` |
 //! | 4 | what users call | `promise`, `spawn`, `await_many`, `orphans`, `scope`, `ownership`, `suspension`, `time`, `sync`, `run` |
 //! | 3 | a domain: the tree of tasks, the loop, points | `domain/` |
 //! | 2 | a task: state word, cell, waker, pool | `task/` |
@@ -69,6 +71,8 @@ pub mod platform;
 mod promise;
 mod random;
 mod run;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod suspension;
 pub mod sync;
 pub mod time;

@@ -310,7 +310,7 @@ impl<'a, E: Events> Driver<'a, E> {
 }
 
 /// Waits a moment where no event source can: while a run whose source failed is being ended.
-fn rest() {
+pub(crate) fn rest() {
     #[cfg(feature = "std")]
     std::thread::sleep(std::time::Duration::from_millis(1));
     #[cfg(not(feature = "std"))]

@@ -11,6 +11,7 @@
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
 //! | `points` | suspension points |
+//! | `survey` | who is still there, for the simulation |
 //!
 //! Foreign code (wakers, destructors, finalisers, closures) may call back into the runtime. It is therefore only run where no borrow of
 //! anything in the domain is held; a cell's content is moved out first.
@@ -24,6 +25,8 @@ pub(crate) mod group;
 pub(crate) mod identity;
 pub(crate) mod points;
 pub(crate) mod shared;
+#[cfg(feature = "simulation")]
+pub(crate) mod survey;
 
 use core::cell::Cell;
 use core::ptr::NonNull;
