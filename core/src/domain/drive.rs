@@ -160,6 +160,12 @@ impl<'a, E: Events> Driver<'a, E> {
         self.left = true;
     }
 
+    /// Whether a task that has ended is still to be pushed here, by another thread that is in the middle of a wake.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn awaits_a_push(&self) -> bool {
+        self.domain.limbo.get() > 0
+    }
+
     fn run(&self) {
         loop {
             match self.step() {

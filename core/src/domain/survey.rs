@@ -23,11 +23,12 @@ pub(crate) struct Alive {
     pub(crate) closed: bool,
 }
 
-/// Calls `f` with each task that has not ended, parents before their children.
+/// Calls `f` with each task that has not ended, parents before their children. Tells whether the node of any is in an inbox, or about to be: then
+/// something is still to happen.
 ///
 /// # Safety
-/// All domains of the run are this thread's and are between two steps; the root is held, and has not ended.
-pub(crate) unsafe fn survey(run: &Run, root: TaskRef, mut f: impl FnMut(Alive)) {
+/// All domains of the run are this thread's and are between two steps; the root is held.
+pub(crate) unsafe fn survey(run: &Run, root: TaskRef, mut f: impl FnMut(Alive)) -> bool {
     let domain_of = |task: TaskRef| {
         // SAFETY: *Linked*, as below.
         let home = unsafe { task.as_ref() }.home;
@@ -35,6 +36,7 @@ pub(crate) unsafe fn survey(run: &Run, root: TaskRef, mut f: impl FnMut(Alive)) 
     };
     // Not recursive: a tree may be deep.
     let mut found = vec![root];
+    let mut queued = false;
     while let Some(task) = found.pop() {
         // SAFETY: *Linked*: promised by the caller for the root, and each of the others is in a list of children.
         unsafe {
@@ -42,6 +44,7 @@ pub(crate) unsafe fn survey(run: &Run, root: TaskRef, mut f: impl FnMut(Alive)) 
             if header.parent_flags.has(parent::DELIVERED) {
                 continue;
             }
+            queued |= header.state.is_queued();
             if !header.home_flags.has(home::ENDED)
                 && let Some(domain) = domain_of(task)
             {
@@ -69,4 +72,5 @@ pub(crate) unsafe fn survey(run: &Run, root: TaskRef, mut f: impl FnMut(Alive)) 
             found[first..].reverse();
         }
     }
+    queued
 }

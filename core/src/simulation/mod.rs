@@ -55,7 +55,7 @@
 //! what is thread-local is common to all domains.
 //!
 //! A waker may be sent to another thread, and is as valid there as in any run; but a simulation whose domains all sleep does not wait for
-//! other threads: that is a deadlock.
+//! one that has not begun to wake: that is a deadlock.
 
 mod events;
 mod explore;

@@ -119,7 +119,7 @@ enum Stage<'a> {
 const STRETCH: u64 = 48;
 const POWERS: u64 = 6;
 
-/// How many times, a millisecond each, it is waited for another thread that is in the middle of a wake, while a run is being stopped.
+/// How many times, a millisecond each, it is waited for another thread that is in the middle of a wake.
 const PATIENCE: u32 = 20_000;
 
 impl<'a> Schedule<'a, '_> {
@@ -132,16 +132,25 @@ impl<'a> Schedule<'a, '_> {
                 patience = PATIENCE;
             } else if let Some(next) = self.next_instant() {
                 self.world.pass_to(next);
-            } else if !self.stopped {
-                self.stop(Reason::Deadlock);
-            } else if patience > 0 {
-                // Everything is cancelled, and what was cancelled ends by itself: only a wake under way on another thread can be missing.
+            } else if patience > 0 && self.awaits_a_thread() {
                 patience -= 1;
                 drive::rest();
+            } else if !self.stopped {
+                self.stop(Reason::Deadlock);
             } else {
                 abort("a simulation that was stopped does not end");
             }
         }
+    }
+
+    /// Whether another thread is in the middle of a wake: it has marked a task, and is to push its node. Between steps.
+    fn awaits_a_thread(&self) -> bool {
+        let pushed = self.places.iter().any(|place| match &place.stage {
+            Stage::Awake(driver) | Stage::Asleep(driver, _) => driver.awaits_a_push(),
+            Stage::Left => false,
+        });
+        // SAFETY: the domains are between two steps, on this thread. `run` holds the main task.
+        pushed || unsafe { survey(&self.running.shared, self.root, |_| ()) }
     }
 
     /// The next domain to step, by chance. `None` if each of them sleeps, and nothing has come for it.
@@ -238,10 +247,8 @@ impl<'a> Schedule<'a, '_> {
     fn stop(&mut self, reason: Reason) {
         self.stopped = true;
         let mut waiting = Vec::new();
-        if !matches!(self.places[0].stage, Stage::Left) {
-            // SAFETY: the domains are between two steps, on this thread. `run` holds the main task, and domain 0 has not left.
-            unsafe { survey(&self.running.shared, self.root, |alive| waiting.push(alive.into())) };
-        }
+        // SAFETY: the domains are between two steps, on this thread. `run` holds the main task.
+        unsafe { survey(&self.running.shared, self.root, |alive| waiting.push(alive.into())) };
         let stopped = Stopped { seed: self.simulation.config.seed, at: self.world.now(), reason, waiting, awaited: self.world.awaited() };
         self.running.fail(DomainId::ZERO, EventsError::Failed(stopped));
         self.running.shared.abort();

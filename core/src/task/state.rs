@@ -152,6 +152,12 @@ impl State {
         debug_assert_eq!(before & (QUEUED | ENDED), ENDED);
     }
 
+    /// Whether the node is in an inbox, or about to be.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn is_queued(&self) -> bool {
+        self.0.load(Ordering::Acquire) & QUEUED != 0
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
     }
