@@ -1,5 +1,7 @@
 //! The rules once more, simulated: the tests of these files, on one thread, with many orders of the domains' steps.
 //!
+//! And those of `simulated/`, which are about the orders themselves.
+//!
 //! A test that needs a domain to be in the middle of a poll while another steps leaves itself out. What the order of two domains decides is
 //! asserted there for every order; that a simulation reaches each is shown in `tests/simulation.rs`.
 
@@ -8,6 +10,8 @@
 
 #[path = "await_many.rs"]
 mod await_many;
+#[path = "simulated/between_domains.rs"]
+mod between_domains;
 #[path = "cancellation.rs"]
 mod cancellation;
 #[path = "domains.rs"]

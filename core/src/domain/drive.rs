@@ -5,8 +5,8 @@
 //!
 //! A domain sleeps only when it has nothing runnable, in its event source, and says so in its mailbox first.
 //!
-//! The loop is one [`step`](Driver::step) after the other. [`drive`] runs them on a thread of the domain's own; a simulation steps several
-//! domains in turn on one thread.
+//! The loop is one `step` after the other. [`drive`] runs them on a thread of the domain's own; a simulation runs the steps of several domains
+//! on one thread, in turn.
 //!
 //! When a rule is broken or an event source fails, the run aborts: no task is polled any more, domain 0 cancels the main task, and the
 //! cancellation takes its ordinary way down the tree and across domains. So one path ends tasks, in order, in every case.
@@ -177,9 +177,19 @@ impl<'a, E: Events> Driver<'a, E> {
     }
 
     /// What the domain does between two polls, and the next poll if a task is runnable.
-    pub(crate) fn step(&self) -> Stepped {
+    fn step(&self) -> Stepped {
+        self.attend();
+        self.turn()
+    }
+
+    /// The first part of a step: what has arrived. Others may do anything between the two.
+    pub(crate) fn attend(&self) {
+        self.domain.attend();
+    }
+
+    /// The second part of a step.
+    pub(crate) fn turn(&self) -> Stepped {
         let domain = self.domain;
-        domain.attend();
         if self.is_over() {
             return Stepped::Over;
         }

@@ -4,7 +4,7 @@
 //!
 //! - **Time** is virtual. While anything can run, it stands still; when all domains sleep, it jumps to the next timer or event. A year of
 //!   sleeps takes milliseconds, and `now()` is exact.
-//! - **Domains** take turns on the thread that called [`Simulation::run`]: one step of one domain (a poll at most), then one of another. Which
+//! - **Domains** take turns on the thread that called [`Simulation::run`]: a step of one domain (a poll, a look into its inbox), then one of another. Which
 //!   is next, and which domain a `call` goes to, is decided by the seed. Another seed is another order, and the same seed is the same
 //!   run, to the last step.
 //! - **Events** are written into a script beforehand ([`Simulation::at`]) or by tasks ([`fire`], [`fire_after`]), and awaited by their name
@@ -151,11 +151,11 @@ impl Simulation {
         self
     }
 
-    /// How long a step takes. Nothing by default: while tasks run, time stands still.
+    /// How long a poll takes. Nothing by default: while tasks run, time stands still.
     ///
     /// With a pace, timers and events fall into the middle of what tasks do, and a task that looks at the clock in a loop gets on.
-    pub fn pace(mut self, step: Duration) -> Simulation {
-        self.pace = nanos(step);
+    pub fn pace(mut self, poll: Duration) -> Simulation {
+        self.pace = nanos(poll);
         self
     }
 

@@ -22,10 +22,14 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
+    /// It looked at what others had sent, and dropped what was cancelled.
+    Attended,
     /// It took this task from its run queue: polled it, or ended it.
     Ran(TaskId),
     /// It asked its event source while tasks were runnable.
     Looked,
+    /// It found nothing to do.
+    Rested,
     /// It fell asleep.
     Slept(Wait),
     /// Something had come meanwhile: it did not fall asleep.
@@ -41,6 +45,8 @@ impl fmt::Display for Step {
         write!(f, "{} ns, domain {}: ", self.at.as_nanos(), self.domain)?;
         match self.what {
             What::Ran(task) => write!(f, "ran task {task}"),
+            What::Attended => f.write_str("looked into its inbox"),
+            What::Rested => f.write_str("found nothing to do"),
             What::Looked => f.write_str("looked for events"),
             What::Slept(Wait::Until(until)) => write!(f, "slept until {} ns", until.as_nanos()),
             What::Slept(_) => f.write_str("slept"),

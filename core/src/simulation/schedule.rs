@@ -1,14 +1,17 @@
 //! The scheduler of a simulation: which domain steps next, and when time goes on.
 //!
 //! ```text
-//!            step: Idle, and nothing has come             its event, its time, or a bell
-//!   awake ───────────────────────────────────▶ asleep ───────────────────────────────────▶ awake
-//!     │
-//!     └── step: Over ──▶ left
+//!            attend              turn: Idle               nothing has come            its event, its time, or a bell
+//!   awake ──────────▶ attended ────────────────▶ drowsy ────────────────────▶ asleep ────────────────────────────────▶ awake
+//!     ▲                │  │                         │
+//!     │ turn: a poll   │  │ turn: Over              │ something has come
+//!     ├────────────────┘  └────────────▶ left       │
+//!     └─────────────────────────────────────────────┘
 //! ```
 //!
-//! While a domain is awake, or asleep with a reason to wake, chance picks one of them, and it does one step. When there is none, time jumps
-//! to the earliest timer, event or delayed bell. When there is none of those either, the run is stopped as a deadlock.
+//! Each edge is a step: what other domains do can fall between any two of them, as it can between threads. While a domain is awake, or asleep
+//! with a reason to wake, chance picks one of them. When there is none, time jumps to the earliest timer, event or delayed bell. When there is
+//! none of those either, the run is stopped as a deadlock.
 //!
 //! Every domain steps to its end, whatever happens: a task that breaks a rule, a deadlock and too many steps abort the run, and the ordinary
 //! steps of the domains then end it in order.
@@ -110,6 +113,8 @@ struct Place<'a> {
 
 enum Stage<'a> {
     Awake(Driver<'a, Source>),
+    Attended(Driver<'a, Source>),
+    Drowsy(Driver<'a, Source>),
     Asleep(Driver<'a, Source>, Wait),
     Left,
 }
@@ -146,8 +151,8 @@ impl<'a> Schedule<'a, '_> {
     /// Whether another thread is in the middle of a wake: it has marked a task, and is to push its node. Between steps.
     fn awaits_a_thread(&self) -> bool {
         let pushed = self.places.iter().any(|place| match &place.stage {
-            Stage::Awake(driver) | Stage::Asleep(driver, _) => driver.awaits_a_push(),
-            Stage::Left => false,
+            Stage::Asleep(driver, _) => driver.awaits_a_push(),
+            _ => false,
         });
         // SAFETY: the domains are between two steps, on this thread. `run` holds the main task.
         pushed || unsafe { survey(&self.running.shared, self.root, |_| ()) }
@@ -186,9 +191,10 @@ impl<'a> Schedule<'a, '_> {
     fn is_ready(&self, place: &Place<'_>, now: Instant) -> bool {
         match &place.stage {
             Stage::Left => false,
-            Stage::Awake(_) | Stage::Asleep(_, Wait::No) => true,
+            Stage::Asleep(_, Wait::No) => true,
             Stage::Asleep(_, Wait::Until(instant)) if *instant <= now => true,
             Stage::Asleep(..) => place.woken_at.is_some_and(|instant| instant <= now) || self.world.port(place.id).is_ready(),
+            Stage::Awake(_) | Stage::Attended(_) | Stage::Drowsy(_) => true,
         }
     }
 
@@ -206,13 +212,14 @@ impl<'a> Schedule<'a, '_> {
     fn step(&mut self, index: usize) {
         let place = &mut self.places[index];
         let (next, what) = match core::mem::replace(&mut place.stage, Stage::Left) {
-            Stage::Awake(driver) => match driver.within(|| driver.step()) {
+            Stage::Awake(driver) => {
+                driver.within(|| driver.attend());
+                (Stage::Attended(driver), What::Attended)
+            }
+            Stage::Attended(driver) => match driver.within(|| driver.turn()) {
                 Stepped::Ran(task) => (Stage::Awake(driver), What::Ran(task)),
                 Stepped::Looked => (Stage::Awake(driver), What::Looked),
-                Stepped::Idle => match driver.fall_asleep() {
-                    Some(wait) => (Stage::Asleep(driver, wait), What::Slept(wait)),
-                    None => (Stage::Awake(driver), What::StayedAwake),
-                },
+                Stepped::Idle => (Stage::Drowsy(driver), What::Rested),
                 Stepped::Over => {
                     driver.leave();
                     if place.id == DomainId::ZERO {
@@ -220,6 +227,10 @@ impl<'a> Schedule<'a, '_> {
                     }
                     (Stage::Left, What::Left)
                 }
+            },
+            Stage::Drowsy(driver) => match driver.fall_asleep() {
+                Some(wait) => (Stage::Asleep(driver, wait), What::Slept(wait)),
+                None => (Stage::Awake(driver), What::StayedAwake),
             },
             Stage::Asleep(driver, wait) => {
                 driver.within(|| driver.select(wait));
@@ -234,7 +245,7 @@ impl<'a> Schedule<'a, '_> {
             recording.steps.push(Step { at: self.world.now(), domain, what });
         }
         self.steps += 1;
-        if self.simulation.pace > 0 {
+        if self.simulation.pace > 0 && matches!(what, What::Ran(_)) {
             let pace = core::time::Duration::from_nanos(self.simulation.pace);
             self.world.pass_to(self.world.now() + pace);
         }

@@ -88,7 +88,11 @@ impl fmt::Display for Stopped {
             Reason::Deadlock => {
                 write!(f, "deadlock at {at} ns with seed {seed}: no task is runnable, no timer is set and no event is to come")?
             }
-            Reason::Endless => write!(f, "no end in sight at {at} ns with seed {seed}: the run took more steps than its limit")?,
+            Reason::Endless => write!(
+                f,
+                "no end in sight at {at} ns with seed {seed}: the run took more steps than its limit (where tasks \
+                 look at the clock in a loop, give the simulation a pace)"
+            )?,
         }
         write!(f, "; {} tasks have not ended", self.waiting.len())?;
         for (number, waiting) in self.waiting.iter().take(NAMED).enumerate() {
