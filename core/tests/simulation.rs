@@ -17,7 +17,7 @@ use matou_core::simulation::{Event, Reason, Recording, Simulation, Stopped, What
 use matou_core::time::{Sleep, now, sleep, timeout};
 use matou_core::{
     Config, DomainId, EventsError, Orphans, Plain, Promise, Resource, RunError, State, Task, await_all, await_one, call, domain, run,
-    spawn, yield_now,
+    scope, spawn, yield_now,
 };
 
 const ZERO: DomainId = DomainId::ZERO;
@@ -301,7 +301,10 @@ fn a_deadlock_is_reported_with_those_who_wait() {
         let closed = Task::new().pin(TWO).name("closed").call(|| async {
             let _kept = spawn(async { std::future::pending::<()>().await }).cancel();
             spawn(async { event("neither").await.len() }).cancel().await;
-            std::future::pending::<()>().await;
+            let orphans: Orphans<()> = Orphans::new();
+            Task::new().name("aside").spawn_in(&orphans, std::future::pending::<()>()).unwrap();
+            orphans.spawn(async {});
+            scope(async { Task::new().name("in a scope").spawn(std::future::pending::<()>()).unwrap().await }).await.unwrap();
         });
         let _ends = call(|| async {}).unwrap().await;
         waits.unwrap().await.unwrap();
@@ -310,12 +313,14 @@ fn a_deadlock_is_reported_with_those_who_wait() {
     let stopped = stopped(ended);
     assert_eq!((stopped.reason(), stopped.seed(), stopped.at().as_nanos()), (Reason::Deadlock, 11, 5));
     let who: Vec<_> = stopped.waiting().iter().map(|waiting| (waiting.name, waiting.domain)).collect();
-    assert_eq!(who, [(None, ZERO), (Some("waits"), ONE), (None, ONE), (Some("closed"), TWO)]);
+    let closed = [(Some("closed"), TWO), (Some("aside"), TWO), (Some("in a scope"), TWO)];
+    assert_eq!(who[..3], [(None, ZERO), (Some("waits"), ONE), (None, ONE)]);
+    assert!(who[3..].len() == 3 && closed.iter().all(|task| who[3..].contains(task)), "{who:?}");
     assert_eq!(stopped.awaited().collect::<Vec<_>>(), [(ONE, "never", 1)]);
     let text = stopped.to_string();
     for part in [
         "deadlock at 5 ns with seed 11",
-        "4 tasks have not ended",
+        "6 tasks have not ended",
         "(waits) on domain 1, made at ",
         file!(),
         "event \"never\" is waited for",

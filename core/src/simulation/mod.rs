@@ -198,7 +198,6 @@ impl Simulation {
     /// # Panics
     /// As [`run`](Simulation::run).
     #[track_caller]
-    #[allow(clippy::type_complexity)]
     pub fn record<F>(&self, main: F) -> (Result<<F::Output as Outcome>::Value, RunError<<F::Output as Outcome>::Error, Stopped>>, Recording)
     where
         F: Future<Output: Outcome>,
