@@ -211,12 +211,15 @@ impl<'a, E: Events> Driver<'a, E> {
             domain.cancel_root(root);
             domain.attend();
         }
-        if domain.has_runnable() && self.is_time_to_look() {
-            self.select(Wait::No);
-            return Stepped::Looked;
-        }
-        match domain.poll_next(!aborting) {
-            Some(task) => Stepped::Ran(task),
+        match domain.next_runnable() {
+            Some(_) if self.is_time_to_look() => {
+                self.select(Wait::No);
+                Stepped::Looked
+            }
+            Some(task) => {
+                domain.poll_next(!aborting);
+                Stepped::Ran(task)
+            }
             None if self.is_over() => Stepped::Over,
             None => Stepped::Idle,
         }

@@ -301,12 +301,11 @@ impl Domain {
 
     // ---- polls
 
-    /// Takes the next task from the run queue and polls it. `None` if there is none.
-    pub(crate) fn poll_next(&self, polling: bool) -> Option<TaskId> {
-        let task = self.runnable.pop()?;
+    /// Takes the next task from the run queue and polls it. `false` if there is none.
+    pub(crate) fn poll_next(&self, polling: bool) -> bool {
+        let Some(task) = self.runnable.pop() else { return false };
         // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
         let header = unsafe { task.as_ref() };
-        let id = header.id;
         header.home_flags.clear(home::RUNNABLE);
         if header.home_flags.has(home::ENDED) {
             self.let_go(task);
@@ -317,7 +316,7 @@ impl Domain {
         } else if polling {
             self.poll(task);
         }
-        Some(id)
+        true
     }
 
     fn poll(&self, task: TaskRef) {
@@ -677,8 +676,10 @@ impl Domain {
         self.runnable.is_empty() && self.attending.is_empty() && self.limbo.get() == 0
     }
 
-    pub(crate) fn has_runnable(&self) -> bool {
-        !self.runnable.is_empty()
+    /// The task that [`poll_next`](Self::poll_next) takes.
+    pub(crate) fn next_runnable(&self) -> Option<TaskId> {
+        // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
+        self.runnable.front().map(|task| unsafe { task.as_ref() }.id)
     }
 }
 
