@@ -99,7 +99,7 @@ impl Point {
 
 impl Drop for Point {
     fn drop(&mut self) {
-        // In another run, or outside: the table it was in is gone.
+        // In another run, or outside: the table it was in is gone. On another domain of a simulation: that clears its place when it ends.
         let waker = Domain::with(|domain| (domain.epoch() == self.epoch).then(|| domain.points.close(self.id)).flatten());
         drop(waker);
     }

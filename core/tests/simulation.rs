@@ -3,6 +3,7 @@
 
 #![cfg(feature = "simulation")]
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use matou_core::platform::Bare;
 use matou_core::simulation::{Event, Reason, Recording, Simulation, Stopped, What, check, event, fire, fire_after};
+use matou_core::suspension::Point;
 use matou_core::time::{Sleep, now, sleep, timeout};
 use matou_core::{
     Config, DomainId, EventsError, Orphans, Plain, Promise, Resource, RunError, State, Task, await_all, await_one, call, domain, run,
@@ -588,6 +590,7 @@ fn a_waker_may_wake_from_another_thread_and_after_the_run() {
 }
 
 thread_local! {
+    static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
     static LEFT: RefCell<Option<Pin<Box<Sleep>>>> = const { RefCell::new(None) };
     static PROMISE: RefCell<Option<Promise<()>>> = const { RefCell::new(None) };
     static ORPHANS: RefCell<Option<Rc<Orphans<u8>>>> = const { RefCell::new(None) };
@@ -669,6 +672,66 @@ fn r5_what_another_domain_of_the_thread_gets_hold_of_is_not_its_to_use() {
     assert!(taken.unwrap_err().contains("after the task it belongs to had ended"), "of another domain, it is as good as ended");
     let dropped = used(orphans, || Box::pin(async { drop(ORPHANS.take()) }));
     assert_eq!(dropped, Ok(()));
+}
+
+#[test]
+fn r46_a_scope_a_point_and_a_cancellation_dropped_on_another_domain_of_the_thread_harm_nobody() {
+    let leave = |left: fn() -> Pin<Box<dyn Future<Output = Box<dyn Any>>>>| {
+        let ended = Simulation::new(0).domains(2).run(async move {
+            let here = Task::new().pin(ONE).call(move || async move {
+                KEPT.set(Some(left().await));
+                sleep(Duration::from_nanos(2)).await;
+                // Its domain goes on: timers, points and children as before.
+                let _elapsed = timeout(Duration::from_nanos(2), async { event("never").await.len() }).await;
+                spawn(async {}).await.unwrap();
+            });
+            sleep(Duration::from_nanos(1)).await;
+            Task::new().pin(TWO).call(|| async { drop(KEPT.take()) }).unwrap().await.unwrap();
+            here.unwrap().await.unwrap();
+        });
+        ended.map_err(|error| error.to_string())
+    };
+    let scoped = leave(|| {
+        Box::pin(async {
+            let children = scope(async {
+                let orphans: Orphans<()> = Orphans::new();
+                orphans.spawn(std::future::pending::<()>());
+                orphans.call(std::future::pending::<()>).unwrap();
+                let child = spawn(async {});
+                std::future::pending::<()>().await;
+                child.await.unwrap();
+            });
+            let left: Box<dyn Any> = Box::new(begun(Box::pin(children)).await);
+            left
+        })
+    });
+    assert_eq!(scoped, Ok(()), "its children are cancelled with it, wherever it is dropped");
+    let point = leave(|| {
+        Box::pin(async {
+            let waiting = Point::new().unwrap().suspend(|_| Ok::<_, ()>(()));
+            let left: Box<dyn Any> = Box::new(begun(waiting).await);
+            left
+        })
+    });
+    assert_eq!(point, Ok(()));
+    let cancellation = leave(|| {
+        Box::pin(async {
+            let child = call(std::future::pending::<()>).unwrap();
+            let left: Box<dyn Any> = Box::new(begun(child.cancel()).await);
+            left
+        })
+    });
+    assert_eq!(cancellation, Ok(()));
+    let ended = leave(|| {
+        Box::pin(async {
+            let child = call(|| async { "its result" }).unwrap();
+            sleep(Duration::from_nanos(1)).await;
+            assert!(child.is_ended());
+            let left: Box<dyn Any> = Box::new(child);
+            left
+        })
+    });
+    assert!(ended.unwrap_err().starts_with("StillHasChildren (R3)"), "dropped there, it is a forgotten child");
 }
 
 #[test]

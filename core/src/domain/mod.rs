@@ -3,6 +3,9 @@
 //! A `Domain` lives on the stack of the thread that runs it, from the start of a run to its end, and everything in it is a cell that
 //! only this thread touches. What other threads may touch is its mailbox, which lies in the run's table.
 //!
+//! A thread may run several domains in turn: a simulation does. What is not `Send` can then be used, and dropped, while another domain than
+//! its own is the current one. It finds what it is linked in by itself, not by the thread, and tells domains apart by their [`Epoch`].
+//!
 //! | file | what it does |
 //! | --- | --- |
 //! | `identity` | which domain is this thread's, with and without `std` |
