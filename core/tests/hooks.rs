@@ -242,8 +242,9 @@ fn r46_a_hook_added_at_the_very_end_of_a_run_is_dropped_in_it() {
 /// A waker that does nothing but own this.
 fn on_wake_owning<T: 'static>(value: T) -> std::task::Waker {
     struct Owning<T>(#[allow(dead_code)] T);
-    // Made, used and dropped by one thread.
+    // SAFETY: made, used and dropped by one thread.
     unsafe impl<T> Send for Owning<T> {}
+    // SAFETY: as above.
     unsafe impl<T> Sync for Owning<T> {}
     impl<T> std::task::Wake for Owning<T> {
         fn wake(self: std::sync::Arc<Self>) {}
