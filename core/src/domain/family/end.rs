@@ -1,390 +1,23 @@
-//! The tree of tasks: births, cancellations and ends.
-//!
-//! # A task's life on its home domain
-//!
-//! ```text
-//!            poll: Ready(Ok)                          no child left
-//!   live ──────────────────────▶ closed (normal) ─────────────────────▶ ended ──▶ delivered to the parent
-//!    │ │     poll: Ready(Err), panic, a rule broken      no child left    ▲
-//!    │ └───▶ closed (abnormal): children cancelled ───────────────────────┤
-//!    │                                                    no child left   │
-//!    └─ cut: future dropped, ▶ closed (cancelled): children cancelled ────┘
-//! ```
-//!
-//! Between `closed` and `ended` a task waits for its children without being polled. Going down the tree (cancellations) and up (ends)
-//! is done by queues and loops, never by recursion: a chain of 100,000 tasks needs no deep stack.
-//!
-//! Everything here runs on the domain's own thread. What is marked *between polls* is never called while a task is polled; foreign
-//! code runs in it with lists in a consistent state.
+//! Ends: up the tree, each task after its last child, and what a task that ended leaves to its parent.
 
 #![allow(unsafe_code)] // Follows the pointers between parents and children, under *Counted*, *Home*, *Parent* and *Kept* of `task`.
 
-use core::panic::Location;
-use core::ptr::NonNull;
-use core::task::Context;
-
-use super::Domain;
 #[cfg(feature = "alloc")]
-use super::group::{self, Group};
-use crate::container::fifo::Fifo;
+use core::ptr::NonNull;
+
 use crate::container::list::List;
-use crate::container::mailbox::Mailbox;
-use crate::effect;
-use crate::id::TaskId;
+use crate::domain::Domain;
+#[cfg(feature = "alloc")]
+use crate::domain::group::{self, Group};
 #[cfg(feature = "alloc")]
 use crate::task::BelongingKind;
-use crate::task::state::{Found, Send};
-use crate::task::waker::borrowed;
-use crate::task::{self, Birth, Header, InboxChain, Parent, ParentKind, Siblings, Stage, TaskRef, home, parent};
-use crate::trace::{EventKind, Step};
+use crate::task::{self, Header, ParentKind, Siblings, Stage, TaskRef, home, parent};
+use crate::trace::Step;
 use crate::violation::{ReportPlace, ViolationKind};
 
-/// What [`Domain::mark_cancelled`] leaves to be done.
-enum Marked {
-    /// Nothing: its domain knows.
-    Told,
-    /// To push it to its domain, which may call that domain's interrupt.
-    ToSend,
-    /// It had ended: to drop its result.
-    Ended(Ended),
-}
-
-/// Children met on a walk over lists that foreign code would edit: interrupts and destructors are called when the walk is over.
-struct Aside {
-    to_send: Fifo<InboxChain>,
-    ended: List<Siblings>,
-}
-
-impl Aside {
-    fn new() -> Aside {
-        Aside { to_send: Fifo::new(), ended: List::new() }
-    }
-}
-
 impl Domain {
-    // ---- births
-
-    /// A new child of `parent`, for this domain or for that of the mailbox `home`.
-    pub(crate) fn birth(
-        &self,
-        parent: TaskRef,
-        born: &'static Location<'static>,
-        held: bool,
-        home: Option<NonNull<Mailbox<InboxChain>>>,
-    ) -> Birth {
-        #[cfg(feature = "alloc")]
-        let parent = match self.scope.get() {
-            // SAFETY: *Frame*: set while the frame is alive, further up this thread's stack.
-            Some(frame) => Parent::group(unsafe { frame.as_ref() }.group(self, parent)),
-            None => Parent::task(parent),
-        };
-        #[cfg(not(feature = "alloc"))]
-        let parent = Parent::task(parent);
-        Birth { id: self.next_id(), home: home.unwrap_or_else(|| self.run().address(self.id)), parent, born, held, sent: home.is_some() }
-    }
-
-    /// Takes a task just made, for this domain, into the tree and the run queue.
-    ///
-    /// # Safety
-    /// The task was just made with a [`Birth`] of this domain's, and nobody has seen it.
-    pub(crate) unsafe fn adopt(&self, child: TaskRef) {
-        if self.link(child) {
-            self.make_runnable(child);
-        } else {
-            self.cancel_here(child);
-        }
-    }
-
-    /// Takes a task just made for another domain into the tree, and sends it there.
-    ///
-    /// # Safety
-    /// As for [`adopt`](Self::adopt).
-    #[cfg(feature = "alloc")]
-    pub(crate) unsafe fn send(&self, child: TaskRef) {
-        if !self.link(child) {
-            // SAFETY: just made.
-            unsafe { child.as_ref() }.state.mark_cancelled();
-        }
-        // SAFETY: just made, and marked as queued; *Kept*: its home lives until it was delivered.
-        unsafe { child.as_ref().home.as_ref().push(child) };
-    }
-
-    /// The main task.
-    ///
-    /// # Safety
-    /// The task was just made for this domain, as nobody's child.
-    pub(crate) unsafe fn adopt_root(&self, root: TaskRef) {
-        // SAFETY: promised by the caller. Nobody's child is unlinked from the beginning.
-        unsafe {
-            root.as_ref().parent_flags.set(parent::UNLINKED);
-            self.announce(root);
-        }
-        #[cfg(feature = "alloc")]
-        self.root.set(Some(root));
-        self.make_runnable(root);
-    }
-
-    /// Links a new child to its parent. `false` if it was made by a destructor of a task that is closed: it is to be cancelled, unpolled.
-    #[must_use]
-    fn link(&self, child: TaskRef) -> bool {
-        effect::count(self);
-        // SAFETY: *Parent*: the child was just made here; its parent is the current task, or a group of its.
-        unsafe {
-            let header = child.as_ref();
-            let maker = match header.parent.kind() {
-                ParentKind::Nobody => return true,
-                ParentKind::Task(maker) => {
-                    maker.as_ref().children.push_back(child);
-                    maker
-                }
-                #[cfg(feature = "alloc")]
-                ParentKind::Group(group) => {
-                    let group = group.as_ref();
-                    group.children.push_back(child);
-                    group.len.set(group.len.get() + 1);
-                    if group.running.get().is_none() {
-                        group.running.set(Some(child));
-                    }
-                    group.owner()
-                }
-            };
-            let closed = maker.as_ref().home_flags.has(home::CLOSED);
-            if closed {
-                header.parent_flags.set(parent::CANCELLED);
-            }
-            !closed
-        }
-    }
-
-    // ---- cancellation
-
-    /// Marks a child as cancelled and has its domain drop it. By its parent's domain. A child that has ended is unlinked; its result is
-    /// then for the caller to drop, with [`bury`].
-    #[must_use]
-    pub(crate) fn cancel(&self, child: TaskRef) -> Option<Ended> {
-        match self.mark_cancelled(child) {
-            Marked::Ended(ended) => return Some(ended),
-            // SAFETY: *Queued*: we set the bit. *Kept*: its home lives until it was delivered.
-            Marked::ToSend => unsafe { child.as_ref().home.as_ref().push(child) },
-            Marked::Told => {}
-        }
-        None
-    }
-
-    /// Marks a child as cancelled; what is still to be done for it may run foreign code.
-    fn mark_cancelled(&self, child: TaskRef) -> Marked {
-        // SAFETY: *Parent*: the child is linked, so its list holds it.
-        let header = unsafe { child.as_ref() };
-        if header.parent_flags.has(parent::CANCELLED) {
-            return Marked::Told;
-        }
-        header.parent_flags.set(parent::CANCELLED);
-        if header.parent_flags.has(parent::DELIVERED) {
-            // SAFETY: linked, as it was neither cancelled nor awaited.
-            return Marked::Ended(unsafe { self.unlink(child) });
-        }
-        if self.is_home_of(header) {
-            self.cancel_here(child);
-        } else if header.state.cancel() == Send::Push {
-            return Marked::ToSend;
-        }
-        Marked::Told
-    }
-
-    /// Cancels a task of this domain: it is looked at before any task is polled.
-    ///
-    /// Only where another thread is at this moment between marking the task as queued and pushing it, and the task is in the run queue
-    /// too, does it wait for its turn there, or for the push: no link is free to queue it by.
-    fn cancel_here(&self, child: TaskRef) {
-        // SAFETY: *Parent* and *Home*: this domain is both.
-        let header = unsafe { child.as_ref() };
-        match header.state.cancel() {
-            // SAFETY: *Queued*: we set the bit, so the inbox link is ours.
-            Send::Push => unsafe { self.attending.push_back(child) },
-            Send::OnItsWay if !header.home_flags.has(home::RUNNABLE | home::CLOSED) => {
-                header.home_flags.set(home::RUNNABLE);
-                // SAFETY: not in the run queue, as RUNNABLE was not set.
-                unsafe { self.runnable.push_front(child) };
-            }
-            Send::OnItsWay | Send::Ended => {}
-        }
-    }
-
-    /// Ends the run on this domain: cancels the main task. Between polls.
-    pub(crate) fn cancel_root(&self, root: TaskRef) {
-        // SAFETY: `run` holds the main task.
-        let header = unsafe { root.as_ref() };
-        if !header.parent_flags.has(parent::CANCELLED) {
-            header.parent_flags.set(parent::CANCELLED);
-            self.cancel_here(root);
-            self.trace(|| EventKind::Cancel { task: header.id, by: None });
-        }
-    }
-
-    /// Cancels all children of a task. Between polls.
-    fn cancel_children(&self, of: TaskRef) {
-        // SAFETY: *Home*: the task is this domain's.
-        let header = unsafe { of.as_ref() };
-        let aside = Aside::new();
-        self.cancel_list(&header.children, &aside);
-        #[cfg(feature = "alloc")]
-        {
-            let mut next = header.belongings.front();
-            while let Some(belonging) = next {
-                // SAFETY: *Linked*; `next` is read before the group, which may go with the last of its children.
-                unsafe {
-                    next = header.belongings.after(belonging);
-                    if matches!(belonging.as_ref().kind, BelongingKind::Group) {
-                        self.cancel_group(belonging.cast(), &aside);
-                    }
-                }
-            }
-        }
-        self.settle(&aside);
-    }
-
-    /// Cancels the children of a group.
-    ///
-    /// # Safety
-    /// *Grouped*: the group is valid; it may be gone afterwards.
-    #[cfg(feature = "alloc")]
-    unsafe fn cancel_group(&self, group: NonNull<Group>, aside: &Aside) {
-        // SAFETY: promised by the caller. A group goes when its last child does, so there is another list to walk only if it has more.
-        unsafe {
-            let more = !group.as_ref().taken.is_empty();
-            self.cancel_list(&group.as_ref().children, aside);
-            if more {
-                self.cancel_list(&group.as_ref().taken, aside);
-            }
-        }
-    }
-
-    /// Cancels the children of a scope. By the code of its owner: a result that nobody takes is dropped within.
-    ///
-    /// # Safety
-    /// *Grouped*: the caller has the group's handle.
-    #[cfg(feature = "alloc")]
-    pub(crate) unsafe fn cancel_scope(&self, group: NonNull<Group>) {
-        let aside = Aside::new();
-        // SAFETY: promised by the caller.
-        unsafe {
-            group.as_ref().settle(|collector| self.cancel_group(collector, &aside));
-            self.cancel_group(group, &aside);
-        }
-        self.settle(&aside);
-    }
-
-    /// Does what was put aside, when no list is walked any more.
-    fn settle(&self, aside: &Aside) {
-        while let Some(child) = aside.to_send.pop() {
-            // SAFETY: *Queued*: `mark_cancelled` set the bit. *Kept*: its home lives until it was delivered, which takes this push.
-            unsafe { child.as_ref().home.as_ref().push(child) };
-        }
-        while let Some(child) = aside.ended.pop_front() {
-            // SAFETY: put aside by `cancel_list`, unlinked.
-            bury(self, unsafe { Ended::new(child) });
-        }
-    }
-
-    fn cancel_list(&self, children: &List<Siblings>, aside: &Aside) {
-        let mut next = children.front();
-        while let Some(child) = next {
-            // SAFETY: *Linked*: `child` is in the list; `mark_cancelled` unlinks no other, and runs no foreign code.
-            next = unsafe { children.after(child) };
-            match self.mark_cancelled(child) {
-                // SAFETY: unlinked, and held by its place in this list from now on.
-                Marked::Ended(child) => unsafe { aside.ended.push_back(child.into_inner()) },
-                // SAFETY: *Queued*: we set the bit, so the inbox link is ours until it is pushed.
-                Marked::ToSend => unsafe { aside.to_send.push_back(child) },
-                Marked::Told => {}
-            }
-        }
-    }
-
-    // ---- the nodes taken from the inbox
-
-    /// Looks at all that other threads have sent and at what was cancelled here. Between polls.
-    pub(crate) fn attend(&self) {
-        self.attend_to_arrivals();
-        // Not asked again for arrivals: senders that never stop must not keep the tasks from running.
-        while let Some(node) = self.attending.pop() {
-            // SAFETY: *Queued*: marked as queued, so somebody holds it: its home, until it has ended and was taken.
-            unsafe { self.attend_to(node) };
-        }
-        #[cfg(feature = "alloc")]
-        if self.is_asked() {
-            self.answer();
-        }
-    }
-
-    /// Takes what other threads have sent, and tells them that the domain is awake.
-    pub(crate) fn attend_to_arrivals(&self) {
-        if !self.mailbox().looks_empty() {
-            for node in self.mailbox().take() {
-                // SAFETY: *Queued*: taken, so its link is ours until `attend` clears the bit.
-                unsafe { self.attending.push_back(node) };
-            }
-        }
-    }
-
-    /// # Safety
-    /// The node was taken from an inbox or a queue by its inbox link.
-    unsafe fn attend_to(&self, node: TaskRef) {
-        // SAFETY: promised by the caller.
-        let header = unsafe { node.as_ref() };
-        let ours = self.is_home_of(header);
-        match header.state.attend() {
-            Found::Woken => self.make_runnable(node),
-            Found::Cancelled => self.cut(node),
-            // A child of ours on another domain has ended.
-            Found::Ended if !ours => {
-                let parent = self.deliver(node);
-                self.finish_all(parent);
-            }
-            // A wake, or the parent's cancellation, overtook the end of our task.
-            Found::Ended => {
-                header.home_flags.clear(home::LIMBO);
-                self.limbo.set(self.limbo.get() - 1);
-                self.hand_over(node);
-            }
-        }
-    }
-
-    // ---- polls
-
-    /// Takes the next task from the run queue and polls it. `false` if there is none.
-    pub(crate) fn poll_next(&self, polling: bool) -> bool {
-        let Some(task) = self.runnable.pop() else { return false };
-        // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
-        let header = unsafe { task.as_ref() };
-        header.home_flags.clear(home::RUNNABLE);
-        if header.home_flags.has(home::ENDED) {
-            self.let_go(task);
-        } else if header.home_flags.has(home::CLOSED) {
-            // It waits for its children.
-        } else if header.state.is_cancelled() {
-            self.cut(task);
-        } else if polling {
-            self.poll(task);
-        }
-        true
-    }
-
-    fn poll(&self, task: TaskRef) {
-        self.budget.set(self.quanta);
-        self.since_select.set(self.since_select.get().saturating_add(1));
-        let waker = borrowed(task);
-        // SAFETY: *Stage*: live, on its home domain, so the payload holds a closure or a future.
-        let polled = self.run_step(task, Step::Poll, || unsafe { task::poll(task, &mut Context::from_waker(&waker)) });
-        if let core::task::Poll::Ready(normal) = polled {
-            self.completed(task, normal);
-        }
-    }
-
-    // ---- ends
-
     /// The future has ended and is dropped; the result is kept. Checks what a normal end must not leave behind.
-    fn completed(&self, task: TaskRef, normal: bool) {
+    pub(super) fn completed(&self, task: TaskRef, normal: bool) {
         // SAFETY: *Home*.
         let header = unsafe { task.as_ref() };
         let mut normal = normal && !header.home_flags.has(home::VIOLATED);
@@ -444,7 +77,7 @@ impl Domain {
     }
 
     /// Drops the future of a cancelled task, unpolled from now on. Between polls.
-    fn cut(&self, task: TaskRef) {
+    pub(super) fn cut(&self, task: TaskRef) {
         // SAFETY: *Home*: the task has not ended.
         let header = unsafe { task.as_ref() };
         if header.home_flags.has(home::CLOSED) {
@@ -484,7 +117,7 @@ impl Domain {
     }
 
     /// Ends a task, then its parent if that waited for it alone, and so on up. Between polls.
-    fn finish_all(&self, mut next: Option<TaskRef>) {
+    pub(super) fn finish_all(&self, mut next: Option<TaskRef>) {
         while let Some(task) = next {
             self.finalise(task);
             next = self.end(task);
@@ -560,7 +193,7 @@ impl Domain {
         parent
     }
 
-    pub(super) fn parent_of(&self, header: &Header) -> Option<TaskRef> {
+    pub(in crate::domain) fn parent_of(&self, header: &Header) -> Option<TaskRef> {
         match header.parent.kind() {
             ParentKind::Nobody => None,
             ParentKind::Task(parent) => Some(parent),
@@ -571,7 +204,7 @@ impl Domain {
     }
 
     /// A task of ours has ended and its node is in no inbox: sends it to its parent's domain if that is another, and lets go of it.
-    fn hand_over(&self, task: TaskRef) {
+    pub(super) fn hand_over(&self, task: TaskRef) {
         // SAFETY: *Counted*: this domain holds the task.
         let header = unsafe { task.as_ref() };
         let parent =
@@ -586,7 +219,7 @@ impl Domain {
     }
 
     /// This domain lets go of a task that has ended, unless it still has a link to it.
-    fn let_go(&self, task: TaskRef) {
+    pub(super) fn let_go(&self, task: TaskRef) {
         // SAFETY: *Counted*: this domain holds the task until here.
         unsafe {
             if !task.as_ref().home_flags.has(home::RUNNABLE | home::LIMBO) {
@@ -596,7 +229,7 @@ impl Domain {
     }
 
     /// A child of a task of this domain has ended. Gives the parent if it can end now, too. Between polls.
-    fn deliver(&self, child: TaskRef) -> Option<TaskRef> {
+    pub(super) fn deliver(&self, child: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Parent*: the child is linked, and its parent lives.
         let header = unsafe { child.as_ref() };
         #[cfg(feature = "alloc")]
@@ -728,17 +361,6 @@ impl Domain {
             Ended::new(child)
         }
     }
-
-    /// Whether this domain has nothing left that leads to a task.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runnable.is_empty() && self.attending.is_empty() && self.limbo.get() == 0
-    }
-
-    /// The task that [`poll_next`](Self::poll_next) takes.
-    pub(crate) fn next_runnable(&self) -> Option<TaskId> {
-        // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
-        self.runnable.front().map(|task| unsafe { task.as_ref() }.id)
-    }
 }
 
 /// Moves a child of a group from those that run to those that have ended.
@@ -781,7 +403,7 @@ pub(crate) unsafe fn note_forgotten(child: TaskRef) {
 ///
 /// # Safety
 /// *Parent*: on the domain of the list's owner.
-pub(super) unsafe fn uncared(children: &List<Siblings>) -> Option<ViolationKind> {
+pub(in crate::domain) unsafe fn uncared(children: &List<Siblings>) -> Option<ViolationKind> {
     let mut next = children.front();
     while let Some(child) = next {
         // SAFETY: *Linked*.
@@ -804,7 +426,7 @@ pub(crate) struct Ended(TaskRef);
 impl Ended {
     /// # Safety
     /// The child was delivered and just unlinked.
-    unsafe fn new(child: TaskRef) -> Self {
+    pub(super) unsafe fn new(child: TaskRef) -> Self {
         Ended(child)
     }
 

@@ -1,0 +1,132 @@
+//! The tree of tasks: births, cancellations and ends.
+//!
+//! # A task's life on its home domain
+//!
+//! ```text
+//!            poll: Ready(Ok)                          no child left
+//!   live ──────────────────────▶ closed (normal) ─────────────────────▶ ended ──▶ delivered to the parent
+//!    │ │     poll: Ready(Err), panic, a rule broken      no child left    ▲
+//!    │ └───▶ closed (abnormal): children cancelled ───────────────────────┤
+//!    │                                                    no child left   │
+//!    └─ cut: future dropped, ▶ closed (cancelled): children cancelled ────┘
+//! ```
+//!
+//! Between `closed` and `ended` a task waits for its children without being polled. Going down the tree (cancellations) and up (ends)
+//! is done by queues and loops, never by recursion: a chain of 100,000 tasks needs no deep stack.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `birth` | a new task, and its place in the tree |
+//! | `cancel` | the way down |
+//! | `end` | the way up |
+//!
+//! Everything here runs on the domain's own thread. What is marked *between polls* is never called while a task is polled; foreign
+//! code runs in it with lists in a consistent state.
+
+#![allow(unsafe_code)] // Follows the pointers between parents and children, under *Counted*, *Home*, *Parent* and *Kept* of `task`.
+
+mod birth;
+mod cancel;
+mod end;
+
+use core::task::Context;
+
+use super::Domain;
+use crate::id::TaskId;
+use crate::task::state::Found;
+use crate::task::waker::borrowed;
+use crate::task::{self, TaskRef, home};
+use crate::trace::Step;
+
+#[cfg(feature = "alloc")]
+pub(super) use self::end::uncared;
+pub(crate) use self::end::{bury, note_forgotten};
+
+impl Domain {
+    /// Looks at all that other threads have sent and at what was cancelled here. Between polls.
+    pub(crate) fn attend(&self) {
+        self.attend_to_arrivals();
+        // Not asked again for arrivals: senders that never stop must not keep the tasks from running.
+        while let Some(node) = self.attending.pop() {
+            // SAFETY: *Queued*: marked as queued, so somebody holds it: its home, until it has ended and was taken.
+            unsafe { self.attend_to(node) };
+        }
+        #[cfg(feature = "alloc")]
+        if self.is_asked() {
+            self.answer();
+        }
+    }
+
+    /// Takes what other threads have sent, and tells them that the domain is awake.
+    pub(crate) fn attend_to_arrivals(&self) {
+        if !self.mailbox().looks_empty() {
+            for node in self.mailbox().take() {
+                // SAFETY: *Queued*: taken, so its link is ours until `attend` clears the bit.
+                unsafe { self.attending.push_back(node) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// The node was taken from an inbox or a queue by its inbox link.
+    unsafe fn attend_to(&self, node: TaskRef) {
+        // SAFETY: promised by the caller.
+        let header = unsafe { node.as_ref() };
+        let ours = self.is_home_of(header);
+        match header.state.attend() {
+            Found::Woken => self.make_runnable(node),
+            Found::Cancelled => self.cut(node),
+            // A child of ours on another domain has ended.
+            Found::Ended if !ours => {
+                let parent = self.deliver(node);
+                self.finish_all(parent);
+            }
+            // A wake, or the parent's cancellation, overtook the end of our task.
+            Found::Ended => {
+                header.home_flags.clear(home::LIMBO);
+                self.limbo.set(self.limbo.get() - 1);
+                self.hand_over(node);
+            }
+        }
+    }
+
+    /// Takes the next task from the run queue and polls it. `false` if there is none.
+    pub(crate) fn poll_next(&self, polling: bool) -> bool {
+        let Some(task) = self.runnable.pop() else { return false };
+        // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
+        let header = unsafe { task.as_ref() };
+        header.home_flags.clear(home::RUNNABLE);
+        if header.home_flags.has(home::ENDED) {
+            self.let_go(task);
+        } else if header.home_flags.has(home::CLOSED) {
+            // It waits for its children.
+        } else if header.state.is_cancelled() {
+            self.cut(task);
+        } else if polling {
+            self.poll(task);
+        }
+        true
+    }
+
+    fn poll(&self, task: TaskRef) {
+        self.budget.set(self.quanta);
+        self.since_select.set(self.since_select.get().saturating_add(1));
+        let waker = borrowed(task);
+        // SAFETY: *Stage*: live, on its home domain, so the payload holds a closure or a future.
+        let polled = self.run_step(task, Step::Poll, || unsafe { task::poll(task, &mut Context::from_waker(&waker)) });
+        if let core::task::Poll::Ready(normal) = polled {
+            self.completed(task, normal);
+        }
+    }
+
+    /// Whether this domain has nothing left that leads to a task.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runnable.is_empty() && self.attending.is_empty() && self.limbo.get() == 0
+    }
+
+    /// The task that [`poll_next`](Self::poll_next) takes.
+    pub(crate) fn next_runnable(&self) -> Option<TaskId> {
+        // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
+        self.runnable.front().map(|task| unsafe { task.as_ref() }.id)
+    }
+}
