@@ -26,6 +26,7 @@
 //! - `std` (implies `alloc`): a panic is its task's outcome, and the current domain is kept in a thread-local.
 //! - `critical-section`: the few locks are critical sections, so that interrupt handlers may use [`sync`].
 //! - `portable-atomic`: for processors that cannot compare and swap, as Cortex-M0.
+//! - `simulation` (implies `std`), for tests: runs on virtual time, whose domains a seed interleaves on one thread.
 //!
 //! Without `std` the program links in one slot per thread of execution: see [`set_context`].
 //!
@@ -43,6 +44,7 @@
 //!
 //! | floor | what | files |
 //! | --- | --- | --- |
+//! | 5 | a whole run in one thread, for tests | `simulation/` |
 //! | 4 | what users call | `promise`, `spawn`, `await_many`, `orphans`, `scope`, `ownership`, `suspension`, `time`, `sync`, `protect`, `hook`, `dump`, `run` |
 //! | 3 | a domain: the tree of tasks, the loop, points | `domain/` |
 //! | 2 | a task: state word, cell, waker, pool | `task/` |
@@ -85,6 +87,8 @@ mod promise;
 mod protect;
 mod random;
 mod run;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod suspension;
 pub mod sync;
 pub mod time;

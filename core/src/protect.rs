@@ -5,7 +5,6 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 
 use crate::domain::Domain;
-use crate::outcome::{catch, discard};
 use crate::violation::ReportPlace;
 
 /// Runs `future`, and when it has ended `finally`, which is told whether it was cancelled; then, if it was, `on_cancellation`.
@@ -88,15 +87,9 @@ impl<C: FnOnce(), L: FnOnce(bool)> Drop for Last<C, L> {
         // Taken out before it was called at the ordinary end.
         let Some(finally) = self.finally.take() else { return };
         let cancelled = !self.ended.get();
-        tell(catch(|| finally(cancelled)));
+        Domain::contain(ReportPlace::Destructor, || finally(cancelled));
         if cancelled && let Some(on_cancellation) = self.on_cancellation.take() {
-            tell(catch(on_cancellation));
+            Domain::contain(ReportPlace::Destructor, on_cancellation);
         }
-    }
-}
-
-fn tell(result: Result<(), crate::outcome::Panic>) {
-    if let Err(panic) = result {
-        if Domain::with(|_| ()).is_some() { Domain::report(ReportPlace::Destructor, panic) } else { discard(panic) }
     }
 }

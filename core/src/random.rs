@@ -31,6 +31,12 @@ impl Random {
     pub(crate) fn below(&self, bound: usize) -> usize {
         (((self.next() >> 32) * bound as u64) >> 32) as usize
     }
+
+    /// A number from 0 to `most`, which may be large.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn up_to(&self, most: u64) -> u64 {
+        ((u128::from(self.next()) * (u128::from(most) + 1)) >> 64) as u64
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
-use crate::domain::drive::drive;
+use crate::domain::drive::{Source, drive};
 use crate::domain::shared::Run;
 use crate::domain::{Domain, identity};
 use crate::error::{EventsError, RunError};
@@ -213,7 +213,6 @@ fn place_root(birth: &Birth, root: Root) -> Option<TaskRef> {
 ///
 /// Miou: `Miou.run`.
 #[track_caller]
-#[allow(clippy::type_complexity)]
 pub fn run<P, F>(
     platform: &P,
     config: Config,
@@ -224,20 +223,88 @@ where
     F: Future<Output: Outcome>,
 {
     let born = Location::caller();
-    if identity::is_set() {
-        return Err(RunError::Nested);
-    }
-    if config.domains > Run::MOST_WORKERS {
-        return Err(RunError::TooManyDomains { asked: config.domains, most: Run::MOST_WORKERS });
-    }
-    let shared = Run::new(config);
+    let running = Running::new(config)?;
     #[cfg(feature = "alloc")]
-    let _door = shared.open();
-    let main = UnsafeCell::new(Main { future: Some(main), result: None });
-    let failure = Lock::new(None);
-    let fail = |domain: DomainId, error: EventsError<P::Error>| {
-        // The first is told; those that follow from it are not.
-        let later = failure.with(|first: &mut Option<_>| match first {
+    let door = running.shared.open();
+    let main = MainCell::new(main);
+    let fail = |domain, error| running.fail(domain, error);
+
+    let worker = |id: DomainId| {
+        if identity::is_set() || id == DomainId::ZERO || !running.shared.claim(id) {
+            running.shared.refuse();
+            panic!("{REFUSED}: `worker({id})`, which is no worker, was called before, or has no thread of its own");
+        }
+        let source = running.source(id, || platform.events(id));
+        // SAFETY: *Run*: the platform returns when every worker has returned.
+        let domain = unsafe { running.domain(id, P::Events::SUSPENDS) };
+        running.shared.started();
+        drive(&domain, source, None, &fail);
+    };
+    let mut end = None;
+    let mut domain_zero = || {
+        if identity::is_set() || !running.shared.claim(DomainId::ZERO) {
+            running.shared.refuse();
+            panic!("{REFUSED}: `main`, twice or on a thread that runs a domain");
+        }
+        // SAFETY: *Run*.
+        let domain = unsafe { running.domain(DomainId::ZERO, P::Events::SUSPENDS) };
+        // SAFETY: *Main*: it is driven to its end here.
+        end = Some(match unsafe { main.root(&domain, born) } {
+            None => Err(RunError::TooManyRuns),
+            Some(root) => {
+                let source = running.source(DomainId::ZERO, || platform.events(DomainId::ZERO));
+                drive(&domain, source, Some(root), &fail);
+                // SAFETY: *Stage*: the main task has ended.
+                Ok(unsafe { end_of(root) })
+            }
+        });
+        running.shared.stop();
+    };
+    let started = platform.domains(config.domains, &worker, &mut domain_zero);
+    #[cfg(feature = "alloc")]
+    drop(door);
+
+    assert!(!running.shared.is_refused(), "{REFUSED}, and kept the panic to itself");
+    match (started, end) {
+        (Err(error), None) => Err(RunError::Platform(error)),
+        (_, None) => panic!("the platform returned without having called `main`"),
+        (_, Some(end)) => running.result(end?, main),
+    }
+}
+
+/// A run under way, whoever drives its domains. `X` is the error of their event sources.
+pub(crate) struct Running<X> {
+    pub(crate) shared: Run,
+    /// The first failure of an event source: those that follow from it are not told.
+    failure: Lock<Option<(DomainId, EventsError<X>)>>,
+}
+
+/// How the main task ended; `None` if it was cancelled.
+pub(crate) type End = Option<Result<(), Exit<()>>>;
+
+impl<X> Running<X> {
+    pub(crate) fn new<E>(config: Config) -> Result<Running<X>, RunError<E, X>> {
+        if identity::is_set() {
+            return Err(RunError::Nested);
+        }
+        if config.domains > Run::MOST_WORKERS {
+            return Err(RunError::TooManyDomains { asked: config.domains, most: Run::MOST_WORKERS });
+        }
+        Ok(Running { shared: Run::new(config), failure: Lock::new(None) })
+    }
+
+    /// One of its domains.
+    ///
+    /// # Safety
+    /// *Run*: this value stays where it is, and outlives the domain.
+    pub(crate) unsafe fn domain(&self, id: DomainId, suspends: bool) -> Domain {
+        // SAFETY: passed on to the caller.
+        unsafe { Domain::new(id, NonNull::from(&self.shared), suspends) }
+    }
+
+    /// Keeps why an event source failed.
+    pub(crate) fn fail(&self, domain: DomainId, error: EventsError<X>) {
+        let later = self.failure.with(|first| match first {
             None => {
                 *first = Some((domain, error));
                 None
@@ -247,81 +314,70 @@ where
         if let Err(panic) = catch(|| drop(later)) {
             discard(panic);
         }
-    };
-    let source = |id: DomainId| {
-        let made = catch(|| platform.events(id).map(|events| (events.interrupter(), events)));
-        let error = match made {
-            Ok(Ok((interrupter, events))) => return Some((events, interrupter)),
+    }
+
+    /// The event source of a domain. `None`, and the run aborts, if it cannot be made.
+    pub(crate) fn source<E: Events>(&self, id: DomainId, make: impl FnOnce() -> Result<E, X>) -> Option<Source<E>> {
+        let error = match catch(|| make().map(Source::new)) {
+            Ok(Ok(source)) => return Some(source),
             Ok(Err(error)) => EventsError::Failed(error),
             Err(panic) => EventsError::Panicked(panic),
         };
-        fail(id, error);
-        shared.abort();
+        self.fail(id, error);
+        self.shared.abort();
         None
-    };
-
-    let worker = |id: DomainId| {
-        if identity::is_set() || id == DomainId::ZERO || !shared.claim(id) {
-            shared.refuse();
-            panic!("{REFUSED}: `worker({id})`, which is no worker, was called before, or has no thread of its own");
-        }
-        let source = source(id);
-        // SAFETY: *Run*: the platform returns when every worker has returned.
-        let domain = unsafe { Domain::new(id, NonNull::from(&shared), P::Events::SUSPENDS) };
-        shared.started();
-        drive(&domain, source, None, &fail);
-    };
-    let mut end = None;
-    let mut domain_zero = || {
-        if identity::is_set() || !shared.claim(DomainId::ZERO) {
-            shared.refuse();
-            panic!("{REFUSED}: `main`, twice or on a thread that runs a domain");
-        }
-        // SAFETY: *Run*.
-        let domain = unsafe { Domain::new(DomainId::ZERO, NonNull::from(&shared), P::Events::SUSPENDS) };
-        let birth = domain.birth_of_root(born);
-        // SAFETY: a cell is never null.
-        let root = Root::new(unsafe { NonNull::new_unchecked(main.get()) });
-        let Some(root) = place_root(&birth, root) else {
-            end = Some(Err(RunError::TooManyRuns));
-            shared.stop();
-            return;
-        };
-        drive(&domain, source(DomainId::ZERO), Some(root), &fail);
-        shared.stop();
-        // SAFETY: *Stage*: the main task has ended, and this was its type's result. `run` was the other holder.
-        end = Some(Ok(unsafe {
-            let result = task::take::<Result<(), Exit<()>>>(root);
-            task::release(root);
-            result
-        }));
-    };
-    let started = platform.domains(config.domains, &worker, &mut domain_zero);
-
-    assert!(!shared.is_refused(), "{REFUSED}, and kept the panic to itself");
-    let (violation, failure) = (shared.violation(), failure.with(Option::take));
-    let end = match (started, end) {
-        (Err(error), None) => return Err(RunError::Platform(error)),
-        (_, None) => panic!("the platform returned without having called `main`"),
-        (_, Some(end)) => end?,
-    };
-    if let Some(violation) = violation {
-        return Err(RunError::Violation(violation));
     }
-    if let Some((domain, error)) = failure {
-        return Err(RunError::Events(domain, error));
-    }
-    match (end, main.into_inner().result) {
-        (Some(Ok(())), Some(Ok(value))) => Ok(value),
-        (Some(Err(Exit::Failed(()))), Some(Err(error))) => Err(RunError::Failed(error)),
-        (Some(Err(Exit::Panicked(panic))), _) => Err(RunError::Panicked(panic)),
-        _ => unreachable!("the main task is cancelled only for a violation or a failed event source"),
+
+    /// What `run` returns. When every domain has ended.
+    pub(crate) fn result<F: Future<Output: Outcome>>(self, end: End, main: MainCell<F>) -> Ended<F, X> {
+        if let Some(violation) = self.shared.violation() {
+            return Err(RunError::Violation(violation));
+        }
+        if let Some((domain, error)) = self.failure.with(Option::take) {
+            return Err(RunError::Events(domain, error));
+        }
+        match (end, main.0.into_inner().result) {
+            (Some(Ok(())), Some(Ok(value))) => Ok(value),
+            (Some(Err(Exit::Failed(()))), Some(Err(error))) => Err(RunError::Failed(error)),
+            (Some(Err(Exit::Panicked(panic))), _) => Err(RunError::Panicked(panic)),
+            _ => unreachable!("the main task is cancelled only for a violation or a failed event source"),
+        }
     }
 }
 
-impl Domain {
-    fn birth_of_root(&self, born: &'static Location<'static>) -> Birth {
-        Birth { id: self.next_id(), home: self.run().address(self.id), parent: Parent::NOBODY, born, held: false, sent: false }
+/// How a run with this main task ends.
+pub(crate) type Ended<F, X> = Result<<<F as Future>::Output as Outcome>::Value, RunError<<<F as Future>::Output as Outcome>::Error, X>>;
+
+/// The place of the main future, in the frame of who runs it.
+pub(crate) struct MainCell<F: Future<Output: Outcome>>(UnsafeCell<Main<F>>);
+
+impl<F: Future<Output: Outcome>> MainCell<F> {
+    pub(crate) fn new(main: F) -> Self {
+        MainCell(UnsafeCell::new(Main { future: Some(main), result: None }))
+    }
+
+    /// The main task, for domain 0. `None` if there is no place for it.
+    ///
+    /// # Safety
+    /// *Main*: this value stays where it is until the task has ended.
+    pub(crate) unsafe fn root(&self, domain: &Domain, born: &'static Location<'static>) -> Option<TaskRef> {
+        let home = domain.run().address(domain.id);
+        let birth = Birth { id: domain.next_id(), home, parent: Parent::NOBODY, born, held: false, sent: false };
+        // SAFETY: a cell is never null.
+        place_root(&birth, Root::new(unsafe { NonNull::new_unchecked(self.0.get()) }))
+    }
+}
+
+/// Takes how the main task ended, and lets go of it.
+///
+/// # Safety
+/// *Stage*: it has ended, was made by [`MainCell::root`], and this is called once.
+pub(crate) unsafe fn end_of(root: TaskRef) -> End {
+    // SAFETY: promised by the caller; this was its type's result. `run` was the other holder.
+    unsafe {
+        let end = task::take::<Result<(), Exit<()>>>(root);
+        task::release(root);
+        end
     }
 }
 

@@ -129,7 +129,7 @@ impl<F: Future> Drop for Scope<F> {
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
                 let Some(group) = self.0.take() else { return };
-                // SAFETY: *Grouped*: we have the handle. A group that is not inert has an owner, on this thread's domain.
+                // SAFETY: *Grouped*: we have the handle. A group that is not inert has an owner, on a domain of this thread.
                 unsafe {
                     group.as_ref().unwait(self.1);
                     if !group.as_ref().inert.get() {

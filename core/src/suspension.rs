@@ -106,7 +106,7 @@ impl Point {
 
 impl Drop for Point {
     fn drop(&mut self) {
-        // In another run, or outside: the table it was in is gone.
+        // In another run, or outside: the table it was in is gone. On another domain of a simulation: that clears its place when it ends.
         let waker = Domain::with(|domain| {
             if domain.epoch() != self.epoch {
                 return None;

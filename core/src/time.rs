@@ -176,11 +176,7 @@ impl Sleep {
     }
 
     fn unlink(&self) {
-        if self.node.is_linked() {
-            // A linked node's domain is alive and is this thread's: it unlinks all before it goes, and a `Sleep` stays on its thread.
-            // SAFETY: invariant *Pinned* of the queue.
-            Domain::with(|domain| unsafe { domain.timers.remove(NonNull::from(&self.node)) });
-        }
+        self.node.unlink();
         drop(self.node.set_waker(None));
     }
 }

@@ -186,6 +186,9 @@ fn r07_await_first_gives_the_first_and_the_others_have_ended_by_then() {
 
 #[test]
 fn r07_await_first_waits_for_those_it_cancels() {
+    if SIMULATED {
+        return; // It occupies a domain in the middle of a poll.
+    }
     for list in LISTS {
         for seed in SEEDS {
             let journal = Journal::new();

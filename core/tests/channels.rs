@@ -204,6 +204,28 @@ fn a_receiver_that_goes_away_closes_the_channel_and_drops_what_is_in_it() {
 }
 
 #[test]
+fn a_receiver_that_goes_away_drops_everything_though_a_destructor_panics() {
+    struct Value(Tally, #[allow(dead_code)] Option<matou_core::sync::Sender<Value>>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            drop(self.0.token());
+            if self.1.is_none() {
+                panic!("a value whose destructor panics");
+            }
+        }
+    }
+    let tally = Tally::new();
+    let (sender, receiver) = channel(3);
+    let [again, once_more] = [sender.clone(), sender.clone()];
+    for value in [None, Some(again), Some(once_more)] {
+        assert!(sender.try_send(Value(tally.clone(), value)).is_ok());
+    }
+    drop(sender);
+    drop(receiver);
+    assert_eq!(tally.all_dropped(), 3);
+}
+
+#[test]
 fn a_channel_is_fed_from_a_thread_outside() {
     let (sender, mut receiver) = channel(8);
     go(0, 0, async {

@@ -1,6 +1,7 @@
 //! Hooks: called at every scheduling step of their domain, as long as they are there.
 
 #![cfg(feature = "std")]
+#![allow(unsafe_code)] // A waker that owns what is not `Send`, on one thread.
 
 mod support;
 
@@ -9,8 +10,8 @@ use std::rc::Rc;
 
 use matou_core::hook::{self, Hook};
 use matou_core::sync::Notify;
-use matou_core::{ReportPlace, call, current_task, domain, spawn, yield_now};
-use support::family::{Journal, Reports, go, go_reporting, pinned};
+use matou_core::{ReportPlace, await_all, call, current_task, domain, spawn, yield_now};
+use support::family::{Gate, Journal, Reports, at_drop, go, go_reporting, pinned};
 use support::wakers::panic_of;
 
 fn counter() -> (Rc<Cell<usize>>, impl FnMut() + 'static) {
@@ -160,6 +161,95 @@ fn r39_hooks_that_add_and_remove_hooks_themselves_included() {
         assert_eq!((count.get(), Rc::strong_count(&count)), (1, 1));
     })
     .unwrap();
+}
+
+#[test]
+fn r39_a_hook_that_a_hook_adds_runs_from_the_next_step_on() {
+    static REPORTS: Reports = Reports::new();
+    go_reporting(0, 0, |report| REPORTS.keep(report), async {
+        let (count, mut counts) = counter();
+        let bad = at_drop(|| panic!("a hook whose destructor panics"));
+        let (added, handle) = (Rc::new(RefCell::new(None::<Hook>)), Rc::new(RefCell::new(None::<Hook>)));
+        let (add, mut inner) = (
+            added.clone(),
+            Some(move || {
+                let _bad = &bad;
+                counts();
+            }),
+        );
+        *handle.borrow_mut() = Some(hook::add(move || {
+            if let Some(inner) = inner.take() {
+                *add.borrow_mut() = Some(hook::add(inner));
+            }
+        }));
+        for _ in 0..5 {
+            yield_now().await;
+        }
+        assert!(count.get() >= 3, "called {} times", count.get());
+        assert_eq!(REPORTS.take(), []);
+        assert!(added.take().unwrap().remove());
+        assert_eq!(REPORTS.take(), [(ReportPlace::Hook, 0, "a hook whose destructor panics".into())]);
+        drop(handle.take());
+    })
+    .unwrap();
+}
+
+#[test]
+fn r11_a_cancellation_made_in_a_hook_is_not_slept_over() {
+    go(0, 0, async {
+        let gate = Gate::new();
+        let opens = gate.clone();
+        let child = spawn(async move {
+            let _opens = at_drop(move || opens.open());
+            std::future::pending::<()>().await;
+        });
+        yield_now().await;
+        yield_now().await;
+        let (mut held, armed) = (Some(Box::pin(await_all(vec![child]))), Rc::new(Cell::new(false)));
+        let fires = armed.clone();
+        let _hook = hook::add(move || {
+            if fires.get() {
+                drop(held.take());
+            }
+        });
+        armed.set(true);
+        gate.passed().await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn r46_a_hook_added_at_the_very_end_of_a_run_is_dropped_in_it() {
+    static REPORTS: Reports = Reports::new();
+    let ended = go_reporting(0, 0, |report| REPORTS.keep(report), async {
+        let bad = at_drop(|| panic!("a hook whose destructor panics"));
+        let adds = std::sync::Mutex::new(Some(at_drop(move || {
+            hook::add(move || {
+                let _bad = &bad;
+            })
+            .keep();
+        })));
+        // A waker that adds a hook when it is dropped, kept by a timer that was leaked.
+        let waker = on_wake_owning(adds);
+        let mut sleep = Box::pin(matou_core::time::sleep(std::time::Duration::from_secs(1000)));
+        assert!(sleep.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        std::mem::forget(sleep);
+    });
+    assert!(ended.is_ok());
+    assert_eq!(REPORTS.take(), [(ReportPlace::Hook, 0, "a hook whose destructor panics".into())]);
+}
+
+/// A waker that does nothing but own this.
+fn on_wake_owning<T: 'static>(value: T) -> std::task::Waker {
+    struct Owning<T>(#[allow(dead_code)] T);
+    // SAFETY: made, used and dropped by one thread.
+    unsafe impl<T> Send for Owning<T> {}
+    // SAFETY: as above.
+    unsafe impl<T> Sync for Owning<T> {}
+    impl<T> std::task::Wake for Owning<T> {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+    std::sync::Arc::new(Owning(value)).into()
 }
 
 #[test]

@@ -71,6 +71,29 @@ fn r42_forcing_it_from_within_itself_is_undefined() {
         });
         assert_eq!(within.lazy.force().await, Ok(&7));
 
+        // Begun outside, while another computes, and awaited within: by then it is inside itself.
+        let begun = Rc::new(std::cell::RefCell::new(None::<std::pin::Pin<Box<dyn Future<Output = Result<u32, LazyError>>>>>));
+        let inside = begun.clone();
+        let lazy = Rc::new(Lazy::new(move || {
+            let inside = inside.clone();
+            async move {
+                yield_now().await;
+                let begun = inside.take().unwrap();
+                assert_eq!(begun.await, Err(LazyError::Undefined));
+                7
+            }
+        }));
+        let computing = spawn({
+            let lazy = lazy.clone();
+            async move { *lazy.force().await.unwrap() }
+        });
+        yield_now().await;
+        let force = lazy.clone();
+        let mut waiting: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(async move { force.force().await.copied() });
+        assert!(waiting.as_mut().now_or_never().is_none());
+        *begun.borrow_mut() = Some(waiting);
+        assert_eq!(computing.await.unwrap(), 7);
+
         // Two in one task, one beside the other: the second is not within the first.
         let beside = Rc::new(Lazy::new(|| async {
             yield_now().await;

@@ -1,6 +1,7 @@
 //! `Mutex`, `Condition`, `Semaphore`, `Notify`: in the order of arrival, across domains, and whoever is cancelled loses nothing for the others.
 
 #![cfg(feature = "std")]
+#![allow(unsafe_code)] // A waker made by hand.
 
 mod support;
 
@@ -12,7 +13,7 @@ use futures_util::FutureExt;
 use matou_core::sync::{Closed, Condition, Mutex, MutexGuard, Notify, Semaphore, TryAcquireError};
 use matou_core::{Exit, call, spawn, yield_now};
 use support::family::{Dice, Journal, Tally, each, go, pinned, until};
-use support::wakers::{Ring, on_wake};
+use support::wakers::{Ring, on_wake, panic_of};
 
 type Boxed<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -201,7 +202,75 @@ fn a_mutex_is_open_to_who_owns_it_and_shows_its_value() {
     assert_eq!(unsized_.try_lock().unwrap().len(), 2);
 }
 
+#[test]
+fn a_mutex_granted_in_the_midst_of_a_poll_is_not_lost_to_a_waker_whose_destructor_panics() {
+    static MUTEX: Mutex<()> = Mutex::new(());
+    static HELD: std::sync::Mutex<Option<MutexGuard<'static, ()>>> = std::sync::Mutex::new(None);
+    *HELD.lock().unwrap() = MUTEX.try_lock();
+    // Its clone gives the mutex back, its drop panics: the second look of the poll finds the mutex free, and the clone unused.
+    let waker = Bomb::waker();
+    let mut wait = Box::pin(MUTEX.lock());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_ready());
+    drop(polled);
+    assert!(MUTEX.try_lock().is_some());
+    std::mem::forget(waker);
+
+    struct Bomb;
+    impl Bomb {
+        fn waker() -> Waker {
+            use std::task::{RawWaker, RawWakerVTable};
+            static VTABLE: RawWakerVTable = RawWakerVTable::new(
+                |_| {
+                    drop(HELD.lock().unwrap().take());
+                    RawWaker::new(std::ptr::null(), &VTABLE)
+                },
+                |_| {},
+                |_| {},
+                |_| panic!("a waker whose destructor panics"),
+            );
+            // SAFETY: its functions use no data.
+            unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) }
+        }
+    }
+}
+
+#[test]
+fn r36_locks_take_from_the_budget() {
+    let mutex = Mutex::new(());
+    let ended = matou_core::run(&support::Threads::new(0), matou_core::Config::new().quanta(4), async {
+        let ran = std::rc::Rc::new(std::cell::Cell::new(false));
+        let runs = ran.clone();
+        let child = spawn(async move { runs.set(true) });
+        for _ in 0..10 {
+            drop(mutex.lock().await);
+        }
+        assert!(ran.get(), "ten locks, a budget of four");
+        child.await
+    });
+    ended.unwrap();
+}
+
 // ---- Condition
+
+#[test]
+fn r41_who_gives_the_mutex_back_to_wait_is_listed_by_then() {
+    static MUTEX: Mutex<()> = Mutex::new(());
+    static CONDITION: Condition = Condition::new();
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    // Whoever is woken by the mutex that is given back signals, and must find the one who gave it back.
+    let waker = on_wake(|| {
+        FOUND.fetch_add(CONDITION.signal().into(), SeqCst);
+    });
+    let held = MUTEX.try_lock().unwrap();
+    let mut next = Box::pin(MUTEX.lock());
+    assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut wait: Boxed<'_, _> = Box::pin(CONDITION.wait(held));
+    assert!(poll(&mut wait).is_pending());
+    assert_eq!(FOUND.load(SeqCst), 1);
+    drop(next);
+    assert!(poll(&mut wait).is_ready());
+}
 
 #[test]
 fn r41_wait_gives_the_mutex_back_and_has_it_again_before_it_returns() {
@@ -362,6 +431,31 @@ fn permits_are_given_in_the_order_of_arrival_and_many_are_not_passed_by_few() {
     assert_eq!(semaphore.available_permits(), 1);
     assert_eq!(semaphore.forget_permits(5), 1);
     assert_eq!(semaphore.available_permits(), 0);
+}
+
+#[test]
+fn permits_that_come_together_serve_all_for_whom_they_are_enough() {
+    let semaphore = Semaphore::new(0);
+    let rings = [Ring::new(), Ring::new(), Ring::new()];
+    let mut waits: Vec<_> = rings.iter().map(|_| Box::pin(semaphore.acquire())).collect();
+    for (wait, (_, waker)) in waits.iter_mut().zip(&rings) {
+        assert!(wait.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    semaphore.add_permits(2);
+    assert_eq!(rings.map(|(ring, _)| ring.wakes()), [1, 1, 0]);
+}
+
+#[test]
+fn permits_beyond_all_bounds_are_refused_and_lose_nothing() {
+    let semaphore = Semaphore::new(0);
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        semaphore.add_permits(Semaphore::MOST_PERMITS);
+        held.push(semaphore.try_acquire_many(Semaphore::MOST_PERMITS).unwrap());
+    }
+    drop(held);
+    assert!(semaphore.try_acquire().is_ok());
+    assert!(panic_of(|| drop(poll(&mut (Box::pin(semaphore.acquire_many(usize::MAX)) as Boxed<'_, _>)))).contains("MOST_PERMITS"));
 }
 
 #[test]

@@ -25,6 +25,11 @@ impl<C: Chain> Fifo<C> {
         self.head.get().is_none()
     }
 
+    /// The first node.
+    pub(crate) fn front(&self) -> Option<NonNull<C::Node>> {
+        self.head.get()
+    }
+
     /// Adds a node at the end.
     ///
     /// # Safety

@@ -4,8 +4,8 @@
 //! links a node. The earliest deadline is at the root; adding is O(1), removing any node O(log n) amortised, and nothing walks all
 //! timers but [`TimerQueue::clear`]. Timers with one deadline fire in the order in which they were added (`order` decides).
 //!
-//! Invariant *Pinned*: a node that is linked stays where it is until it is unlinked; its future unlinks it when it is dropped,
-//! and the domain unlinks all before it goes.
+//! Invariant *Pinned*: a node that is linked stays where it is until it is unlinked, and so does its queue; its future unlinks it when it
+//! is dropped, and the domain unlinks all before it goes. A node stays on its domain's thread.
 //!
 //! Links: `child` leads to the first child, `next` to the next sibling, `prev` to the previous sibling or, for a first child, to
 //! the parent. The root has neither `prev` nor `next`.
@@ -22,7 +22,8 @@ use crate::time::Instant;
 pub(crate) struct TimerNode {
     deadline: Cell<Instant>,
     order: Cell<u64>,
-    linked: Cell<bool>,
+    /// The queue it is linked in. Asked of the node and not of the thread, which may run several domains in turn.
+    queue: Cell<Option<NonNull<TimerQueue>>>,
     child: Cell<Option<NonNull<TimerNode>>>,
     next: Cell<Option<NonNull<TimerNode>>>,
     prev: Cell<Option<NonNull<TimerNode>>>,
@@ -35,7 +36,7 @@ impl TimerNode {
         TimerNode {
             deadline: Cell::new(deadline),
             order: Cell::new(0),
-            linked: Cell::new(false),
+            queue: Cell::new(None),
             child: Cell::new(None),
             next: Cell::new(None),
             prev: Cell::new(None),
@@ -50,12 +51,20 @@ impl TimerNode {
 
     /// Sets another deadline. The node is not linked.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
-        debug_assert!(!self.linked.get());
+        debug_assert!(!self.is_linked());
         self.deadline.set(deadline);
     }
 
     pub(crate) fn is_linked(&self) -> bool {
-        self.linked.get()
+        self.queue.get().is_some()
+    }
+
+    /// Leaves the queue it is linked in, if it is. On that queue's thread.
+    pub(crate) fn unlink(&self) {
+        if let Some(queue) = self.queue.get() {
+            // SAFETY: *Pinned*: a queue outlives its nodes' links, and the node is linked in this one.
+            unsafe { queue.as_ref().remove(NonNull::from(self)) };
+        }
     }
 
     /// Keeps the waker; what it replaces is given back, for the caller to drop where foreign code may run.
@@ -91,14 +100,14 @@ impl TimerQueue {
     /// Adds a timer.
     ///
     /// # Safety
-    /// The node is not linked, and is pinned until it is unlinked (*Pinned*).
+    /// The node is not linked, and is pinned until it is unlinked (*Pinned*); so is this queue.
     pub(crate) unsafe fn insert(&self, node: NonNull<TimerNode>) {
         // SAFETY: *Pinned*, promised by the caller.
         let timer = unsafe { node.as_ref() };
-        debug_assert!(!timer.linked.get());
+        debug_assert!(!timer.is_linked());
         self.added.set(self.added.get() + 1);
         timer.order.set(self.added.get());
-        timer.linked.set(true);
+        timer.queue.set(Some(NonNull::from(self)));
         let root = match self.root.get() {
             // SAFETY: *Pinned*: both are roots of heaps of linked nodes.
             Some(root) => unsafe { meld(root, node) },
@@ -111,7 +120,7 @@ impl TimerQueue {
     ///
     /// # Safety
     /// The node is linked in this queue.
-    pub(crate) unsafe fn remove(&self, node: NonNull<TimerNode>) {
+    unsafe fn remove(&self, node: NonNull<TimerNode>) {
         // SAFETY: *Pinned*: the node is linked, and so are its neighbours.
         unsafe {
             let timer = node.as_ref();
@@ -133,7 +142,7 @@ impl TimerQueue {
                     }
                 }
             }
-            timer.linked.set(false);
+            timer.queue.set(None);
         }
     }
 
@@ -242,8 +251,7 @@ mod tests {
                     }
                     1 if nodes[index].is_linked() => {
                         expected.retain(|&(_, _, i)| i != index);
-                        // SAFETY: it is linked.
-                        unsafe { queue.remove(node) };
+                        nodes[index].unlink();
                     }
                     2 => {
                         let now = random.below(60) as u64;

@@ -5,6 +5,9 @@
 //!
 //! A domain sleeps only when it has nothing runnable, in its event source, and says so in its mailbox first.
 //!
+//! The loop is one `step` after the other. [`drive`] runs them on a thread of the domain's own; a simulation runs the steps of several domains
+//! on one thread, in turn.
+//!
 //! When a rule is broken or an event source fails, the run aborts: no task is polled any more, domain 0 cancels the main task, and the
 //! cancellation takes its ordinary way down the tree and across domains. So one path ends tasks, in order, in every case.
 
@@ -14,80 +17,42 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
 use super::points::TOLD_AT_ONCE;
-use super::{Bell, Domain, identity};
+use super::{Bell, Clock, Domain, identity};
 use crate::error::EventsError;
-use crate::id::{DomainId, PointId};
+use crate::id::{DomainId, PointId, TaskId};
 use crate::outcome::catch;
 use crate::platform::{Events, Interrupt, Signals, Wait};
 use crate::task::{TaskRef, abort};
 use crate::time::Instant;
 use crate::violation::ReportPlace;
 
-/// Ends the process if something unwinds through the loop: the tasks would be left pointing at a domain that is gone.
-struct Unwinding;
-
-impl Drop for Unwinding {
-    fn drop(&mut self) {
-        abort("a panic that nothing caught reached the loop of a domain");
-    }
-}
-
 /// Runs a domain until its part of the run is over.
 ///
-/// On domain 0, `root` is the main task. `events` is none where the source could not be made: `fail` was called with the reason before.
+/// On domain 0, `root` is the main task. `source` is none where it could not be made: `fail` was called with the reason before.
 pub(crate) fn drive<E: Events>(
     domain: &Domain,
-    events: Option<(E, E::Interrupt)>,
+    source: Option<Source<E>>,
     root: Option<TaskRef>,
     fail: &dyn Fn(DomainId, EventsError<E::Error>),
 ) {
-    let unwinding = Unwinding;
-    let (events, interrupter) = events.map(|(events, interrupter)| (events, Bell(interrupter))).unzip();
-    let events = events.map(|events| Source { events: UnsafeCell::new(events), selecting: Cell::new(false) });
-    let clock = || events.as_ref().and_then(Source::now);
-    let clock: super::Clock<'_> = &clock;
-    // SAFETY: only the lifetime is forgotten; the clock is taken back below, before `events` goes.
-    let erased = unsafe {
-        core::mem::transmute::<NonNull<dyn Fn() -> Option<Instant> + '_>, NonNull<dyn Fn() -> Option<Instant>>>(NonNull::from(clock))
-    };
-    domain.clock.set(Some(erased));
-
-    if let Some(interrupter) = &interrupter {
-        let interrupt: &(dyn Interrupt + 'static) = interrupter;
-        // SAFETY: this is the domain, which has not slept; `interrupter` lives until after `close`.
-        unsafe { domain.mailbox().install(NonNull::from(interrupt)) };
-    }
-
-    identity::enter(domain, || {
-        Loop { domain, source: events.as_ref(), broken: Cell::new(events.is_none()), root, begun: Cell::new(false), fail }.run();
-        domain.clear_hooks();
-        // What is left belongs to those who leaked it. Unlinked, it is inert.
-        // A waker's destructor may set a timer anew, or open a point: nothing is left when one look finds neither.
-        while let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) {
-            domain.foreign(ReportPlace::Waker, || drop(waker));
-        }
-    });
-    domain.mailbox().close();
-    domain.clock.set(None);
-    core::mem::forget(unwinding);
-    if let Err(panic) = catch(|| drop((interrupter, events))) {
+    let driver = Driver::new(domain, source.as_ref(), root, fail);
+    driver.within(|| driver.run());
+    driver.leave();
+    if let Err(panic) = catch(|| drop(source)) {
         fail(domain.id, EventsError::Panicked(panic));
     }
 }
 
-struct Source<E> {
+/// A domain's event source, and what ends its sleep.
+pub(crate) struct Source<E: Events> {
+    interrupter: Bell<E::Interrupt>,
     events: UnsafeCell<E>,
     selecting: Cell<bool>,
 }
 
 impl<E: Events> Source<E> {
-    /// The time; none while `select` is under way, as that has the source for itself.
-    fn now(&self) -> Option<Instant> {
-        if self.selecting.get() {
-            return None;
-        }
-        // SAFETY: *Exclusive*: `select` alone makes a unique reference, and says so in `selecting`.
-        Some(unsafe { &*self.events.get() }.now())
+    pub(crate) fn new(events: E) -> Source<E> {
+        Source { interrupter: Bell(events.interrupter()), events: UnsafeCell::new(events), selecting: Cell::new(false) }
     }
 
     fn select(&self, wait: Wait, given_up: &[PointId], signals: &mut Signals<'_>) -> Result<(), EventsError<E::Error>> {
@@ -105,7 +70,21 @@ impl<E: Events> Source<E> {
     }
 }
 
-struct Loop<'a, E: Events> {
+impl<E: Events> Clock for Source<E> {
+    fn now(&self) -> Option<Instant> {
+        if self.selecting.get() {
+            return None;
+        }
+        // SAFETY: *Exclusive*: `select` alone makes a unique reference, and says so in `selecting`.
+        Some(unsafe { &*self.events.get() }.now())
+    }
+}
+
+/// A domain that is being run: from its first step to [`leave`](Driver::leave), without which it may not go.
+///
+/// Invariant *Lent*: the domain has the source's clock, and its mailbox the source's interrupt, until `leave` has taken them back. The source
+/// outlives the driver, whose destructor lets nobody pass who has not left.
+pub(crate) struct Driver<'a, E: Events> {
     domain: &'a Domain,
     source: Option<&'a Source<E>>,
     /// The event source failed, or there is none: what remains is to end in order, without it.
@@ -113,45 +92,138 @@ struct Loop<'a, E: Events> {
     root: Option<TaskRef>,
     /// The main task was made runnable: all domains have started.
     begun: Cell<bool>,
+    left: bool,
     fail: &'a dyn Fn(DomainId, EventsError<E::Error>),
 }
 
-impl<E: Events> Loop<'_, E> {
-    fn run(&self) {
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stepped {
+    /// It took this task from the run queue: polled it, or ended it.
+    Ran(TaskId),
+    /// It asked the event source.
+    Looked,
+    /// Nothing is runnable: the domain may sleep.
+    Idle,
+    /// This domain's part of the run is over.
+    Over,
+}
+
+impl<E: Events> Drop for Driver<'_, E> {
+    /// Ends the process if something unwinds through the loop: the tasks would be left pointing at a domain that is gone.
+    fn drop(&mut self) {
+        if !self.left {
+            abort("a panic that nothing caught reached the loop of a domain");
+        }
+    }
+}
+
+impl<'a, E: Events> Driver<'a, E> {
+    /// Lends the source to the domain (*Lent*). See [`drive`] for the arguments.
+    pub(crate) fn new(
+        domain: &'a Domain,
+        source: Option<&'a Source<E>>,
+        root: Option<TaskRef>,
+        fail: &'a dyn Fn(DomainId, EventsError<E::Error>),
+    ) -> Self {
+        let driver = Driver { domain, source, broken: Cell::new(source.is_none()), root, begun: Cell::new(false), left: false, fail };
+        if let Some(source) = source {
+            let clock: *const (dyn Clock + '_) = source;
+            // SAFETY: only the lifetime is forgotten; a reference is not null. *Lent*.
+            domain.clock.set(Some(unsafe { core::mem::transmute::<*const (dyn Clock + '_), NonNull<dyn Clock>>(clock) }));
+            let interrupt: &(dyn Interrupt + 'static) = &source.interrupter;
+            // SAFETY: this is the domain, which has not slept. *Lent*: `leave` closes the mailbox.
+            unsafe { domain.mailbox().install(NonNull::from(interrupt)) };
+        }
+        driver
+    }
+
+    /// Calls `f` on behalf of the domain, as all its steps must be.
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        identity::enter(self.domain, f)
+    }
+
+    /// Takes back what was lent. When the domain's part of the run is over.
+    pub(crate) fn leave(mut self) {
         let domain = self.domain;
+        // What is left belongs to those who leaked it. Unlinked, it is inert.
+        // A waker's destructor may set a timer anew, open a point or add a hook: nothing is left when one look finds none.
+        self.within(|| {
+            loop {
+                domain.clear_hooks();
+                let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) else { break };
+                domain.foreign(ReportPlace::Waker, || drop(waker));
+            }
+        });
+        domain.mailbox().close();
+        domain.clock.set(None);
+        self.left = true;
+    }
+
+    /// Whether a task that has ended is still to be pushed here, by another thread that is in the middle of a wake.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn awaits_a_push(&self) -> bool {
+        self.domain.limbo.get() > 0
+    }
+
+    fn run(&self) {
         loop {
+            match self.step() {
+                Stepped::Ran(_) | Stepped::Looked => {}
+                Stepped::Idle => self.sleep(),
+                Stepped::Over => return,
+            }
+        }
+    }
+
+    /// What the domain does between two polls, and the next poll if a task is runnable.
+    fn step(&self) -> Stepped {
+        self.attend();
+        self.turn()
+    }
+
+    /// The first part of a step: what has arrived. Others may do anything between the two.
+    pub(crate) fn attend(&self) {
+        // First the hooks, as they may leave something to attend to.
+        self.domain.call_hooks();
+        self.domain.attend();
+    }
+
+    /// The second part of a step.
+    pub(crate) fn turn(&self) -> Stepped {
+        let domain = self.domain;
+        if self.is_over() {
+            return Stepped::Over;
+        }
+        if let Some(root) = self.root
+            && !self.begun.get()
+            && domain.run().all_started()
+        {
+            self.begun.set(true);
+            // SAFETY: the main task was made for this domain.
+            unsafe { domain.adopt_root(root) };
+        }
+        // Asked after it was seen that all have started: a domain that could not has said so before, and the main task never runs.
+        let aborting = domain.run().is_aborting();
+        if let Some(root) = self.root
+            && aborting
+            && self.begun.get()
+            && !domain.root_ended.get()
+        {
+            domain.cancel_root(root);
             domain.attend();
-            if self.is_over() {
-                return;
+        }
+        match domain.next_runnable() {
+            Some(_) if self.is_time_to_look() => {
+                self.select(Wait::No);
+                Stepped::Looked
             }
-            if let Some(root) = self.root
-                && !self.begun.get()
-                && domain.run().all_started()
-            {
-                self.begun.set(true);
-                // SAFETY: the main task was made for this domain.
-                unsafe { domain.adopt_root(root) };
-            }
-            // Asked after it was seen that all have started: a domain that could not has said so before, and the main task never runs.
-            let aborting = domain.run().is_aborting();
-            if let Some(root) = self.root
-                && aborting
-                && self.begun.get()
-                && !domain.root_ended.get()
-            {
-                domain.cancel_root(root);
-                domain.attend();
-            }
-            domain.call_hooks();
-            if domain.has_runnable() {
-                if self.is_time_to_look() {
-                    self.select(Wait::No);
-                    continue;
-                }
+            Some(task) => {
                 domain.poll_next(!aborting);
-            } else if !self.is_over() {
-                self.sleep();
+                Stepped::Ran(task)
             }
+            None if self.is_over() => Stepped::Over,
+            None => Stepped::Idle,
         }
     }
 
@@ -181,13 +253,21 @@ impl<E: Events> Loop<'_, E> {
 
     /// Waits for an event, a timer, or another thread. Nothing is runnable.
     fn sleep(&self) {
-        let domain = self.domain;
         // Where the main task has ended, only a push under way on another thread is waited for.
-        if self.broken.get() || (!E::SUSPENDS && domain.root_ended.get()) {
+        if self.broken.get() || (!E::SUSPENDS && self.domain.root_ended.get()) {
             return rest();
         }
+        if let Some(wait) = self.fall_asleep() {
+            self.select(wait);
+        }
+    }
+
+    /// Publishes that the domain sleeps, so that others ring. How long it may; not at all if something has arrived. Nothing is runnable.
+    #[must_use]
+    pub(crate) fn fall_asleep(&self) -> Option<Wait> {
+        let domain = self.domain;
         if !domain.mailbox().sleep() {
-            return;
+            return None;
         }
         // Whoever sets one of these rings afterwards: seen here, or the bell ends the sleep.
         let run = domain.run();
@@ -196,12 +276,11 @@ impl<E: Events> Loop<'_, E> {
             Some(_) => run.is_aborting() && !self.is_aborted(),
             None => run.is_stopped(),
         };
-        let wait = match domain.timers.earliest() {
+        Some(match domain.timers.earliest() {
             _ if flagged || domain.is_asked() => Wait::No,
             Some(Instant::MAX) | None => Wait::Forever,
             Some(deadline) => Wait::Until(deadline),
-        };
-        self.select(wait);
+        })
     }
 
     /// Whether the main task was told that the run aborts.
@@ -211,7 +290,7 @@ impl<E: Events> Loop<'_, E> {
     }
 
     /// Asks the event source, then wakes those whose event or time has come.
-    fn select(&self, wait: Wait) {
+    pub(crate) fn select(&self, wait: Wait) {
         let domain = self.domain;
         let Some(source) = self.source else { return rest() };
         domain.since_select.set(0);
@@ -262,7 +341,7 @@ impl<E: Events> Loop<'_, E> {
 }
 
 /// Waits a moment where no event source can: while a run whose source failed is being ended.
-fn rest() {
+pub(crate) fn rest() {
     #[cfg(feature = "std")]
     std::thread::sleep(std::time::Duration::from_millis(1));
     #[cfg(not(feature = "std"))]

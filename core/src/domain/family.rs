@@ -30,6 +30,7 @@ use crate::container::fifo::Fifo;
 use crate::container::list::List;
 use crate::container::mailbox::Mailbox;
 use crate::effect;
+use crate::id::TaskId;
 #[cfg(feature = "alloc")]
 use crate::task::BelongingKind;
 use crate::task::state::{Found, Send};
@@ -733,8 +734,10 @@ impl Domain {
         self.runnable.is_empty() && self.attending.is_empty() && self.limbo.get() == 0
     }
 
-    pub(crate) fn has_runnable(&self) -> bool {
-        !self.runnable.is_empty()
+    /// The task that [`poll_next`](Self::poll_next) takes.
+    pub(crate) fn next_runnable(&self) -> Option<TaskId> {
+        // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
+        self.runnable.front().map(|task| unsafe { task.as_ref() }.id)
     }
 }
 

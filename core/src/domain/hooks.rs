@@ -4,6 +4,7 @@
 //! hook runs its place in the table is empty. The table is in the order of the numbers, which are never given twice.
 
 use core::cell::{Cell, RefCell};
+use core::ops::Range;
 
 use super::Domain;
 use crate::outcome::catch;
@@ -61,10 +62,10 @@ impl Hooks {
         Some(slot.call)
     }
 
-    /// Takes out the hook with the least number that is not less than this one.
-    fn take(&self, from: u64) -> Option<(u64, Option<Call>)> {
+    /// Takes out the hook with the least of these numbers.
+    fn take(&self, numbers: Range<u64>) -> Option<(u64, Option<Call>)> {
         let mut table = self.table.borrow_mut();
-        let slot = table.iter_mut().find(|slot| slot.number >= from)?;
+        let slot = table.iter_mut().find(|slot| numbers.contains(&slot.number))?;
         Some((slot.number, slot.call.take()))
     }
 
@@ -92,7 +93,7 @@ impl Domain {
         // Those that are added meanwhile wait for the next step.
         let end = self.hooks.added.get();
         let mut from = 0;
-        while let Some((number, call)) = self.hooks.take(from).filter(|&(number, _)| number < end) {
+        while let Some((number, call)) = self.hooks.take(from..end) {
             from = number + 1;
             // It runs already: a hook that has its domain go a step further would have to be inside itself.
             let Some(call) = call else { continue };
@@ -122,7 +123,7 @@ impl Domain {
 
     /// Drops the hooks that were not removed.
     pub(crate) fn clear_hooks(&self) {
-        while let Some((number, call)) = self.hooks.take(0) {
+        while let Some((number, call)) = self.hooks.take(0..u64::MAX) {
             let _place = self.hooks.remove(number);
             self.drop_hook(call);
         }

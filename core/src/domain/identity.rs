@@ -52,7 +52,7 @@ mod slot {
     }
 
     pub(super) fn thread() -> usize {
-        get().addr().max(1)
+        get().addr()
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn is_set() -> bool {
     get().is_some()
 }
 
-/// What tells this thread from all others at the moment, and is never 0. Without `std` those that run no domain are one.
+/// What tells this thread from all others at the moment; 0 where it is not known: without `std`, on a thread that runs no domain.
 pub(crate) fn current_thread() -> usize {
     #[cfg(loom)]
     return crate::shim::current_thread();

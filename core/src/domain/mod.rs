@@ -3,6 +3,9 @@
 //! A `Domain` lives on the stack of the thread that runs it, from the start of a run to its end, and everything in it is a cell that
 //! only this thread touches. What other threads may touch is its mailbox, which lies in the run's table.
 //!
+//! A thread may run several domains in turn: a simulation does. What is not `Send` can then be used, and dropped, while another domain than
+//! its own is the current one. It finds what it is linked in by itself, not by the thread, and tells domains apart by their [`Epoch`].
+//!
 //! | file | what it does |
 //! | --- | --- |
 //! | `identity` | which domain is this thread's, with and without `std` |
@@ -14,12 +17,15 @@
 //! | `hooks` | what is called at each step |
 //! | `tell` | what is told to the consumer of trace events |
 //! | `survey` | what is told to those who ask for the tree of tasks |
+//! | `alive` | who is still there, for the simulation |
 //!
 //! Foreign code (wakers, destructors, finalisers, closures) may call back into the runtime. It is therefore only run where no borrow of
 //! anything in the domain is held; a cell's content is moved out first.
 
 #![allow(unsafe_code)] // Follows the pointers to tasks, mailboxes and the clock, under the invariants of `task` and *Run* (see `shared`).
 
+#[cfg(feature = "simulation")]
+pub(crate) mod alive;
 pub(crate) mod drive;
 pub(crate) mod family;
 #[cfg(feature = "alloc")]
@@ -72,8 +78,11 @@ impl Epoch {
     }
 }
 
-/// Asks the event source for the time.
-pub(crate) type Clock<'a> = &'a dyn Fn() -> Option<Instant>;
+/// What a domain asks for the time: its event source.
+pub(crate) trait Clock {
+    /// The time; none while the event source is busy in `select`, as that has the source for itself.
+    fn now(&self) -> Option<Instant>;
+}
 
 /// A domain's interrupt, as those call it who wake the domain: they are not at fault if it panics.
 pub(crate) struct Bell<I>(pub(crate) I);
@@ -126,7 +135,7 @@ pub(crate) struct Domain {
     pub(crate) hooks: Hooks,
     /// Whether the event source lets tasks suspend.
     pub(crate) suspends: bool,
-    clock: Cell<Option<NonNull<dyn Fn() -> Option<Instant>>>>,
+    clock: Cell<Option<NonNull<dyn Clock>>>,
     /// The last time the clock gave; it stands in while the event source is busy in `select`.
     last_now: Cell<Instant>,
     pub(crate) random: Random,
@@ -273,8 +282,8 @@ impl Domain {
     /// The time on the event source's clock.
     pub(crate) fn now(&self) -> Instant {
         if let Some(clock) = self.clock.get() {
-            // SAFETY: *Run*: set while the clock is alive, further up this thread's stack.
-            if let Some(now) = unsafe { clock.as_ref() }() {
+            // SAFETY: *Lent* (see `drive`): set while the clock is alive, further up this thread's stack.
+            if let Some(now) = unsafe { clock.as_ref() }.now() {
                 self.last_now.set(now);
             }
         }

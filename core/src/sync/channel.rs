@@ -12,7 +12,11 @@ use heapless::Deque;
 
 use super::semaphore::Closed;
 use super::waiters::{Grant, Refused, Waiters};
+#[cfg(feature = "alloc")]
+use crate::domain::Domain;
 use crate::shim::Lock;
+#[cfg(feature = "alloc")]
+use crate::violation::ReportPlace;
 
 /// Where a channel keeps its values.
 trait Buffer<T> {
@@ -467,7 +471,7 @@ impl<T> Drop for Receiver<T> {
         self.shared.close();
         // What nobody will receive does not wait for the last sender to go.
         while let Some(value) = self.shared.pop() {
-            drop(value);
+            Domain::contain(ReportPlace::Destructor, || drop(value));
         }
     }
 }

@@ -5,6 +5,7 @@
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
+use core::task::Poll;
 
 use super::computation::Computation;
 use super::waiters::{Grant, Waiters};
@@ -57,7 +58,7 @@ impl<T, F> Lazy<T, F> {
     /// The value; computes it if nobody did, and waits for who does.
     ///
     /// # Errors
-    /// [`LazyError::Undefined`] where the computation asks for its own value; [`LazyError::Panicked`], now and ever after, where it panicked.
+    /// [`LazyError::Undefined`] where the computation asks for its own value (a child of its that does waits for ever); [`LazyError::Panicked`], now and ever after, where it panicked.
     ///
     /// # Cancellation
     /// Dropped early, the computation is dropped, and the next who waits begins it anew.
@@ -73,10 +74,11 @@ impl<T, F> Lazy<T, F> {
             if let Some(value) = self.value.peek() {
                 return value.as_ref().map_err(|message| LazyError::Panicked(PanicMessage::clone(message)));
             }
-            if self.computing.load(Ordering::Relaxed) == current_thread() {
-                return Err(LazyError::Undefined);
-            }
-            if self.turn.wait(1, Waiters::release).await == Grant::Granted {
+            let mut turn = pin!(self.turn.wait(1, Waiters::release));
+            // Asked at each poll: a wait that was begun outside may be awaited within.
+            let grant = poll_fn(|cx| if self.is_within() { Poll::Ready(None) } else { turn.as_mut().poll(cx).map(Some) }).await;
+            let Some(grant) = grant else { return Err(LazyError::Undefined) };
+            if grant == Grant::Granted {
                 let turn = Turn(&self.turn);
                 let value = self.compute().await;
                 // Only who has the turn sets the value.
@@ -85,6 +87,12 @@ impl<T, F> Lazy<T, F> {
                 drop(turn);
             }
         }
+    }
+
+    /// Whether this is inside the computation: it is being polled further up this thread's stack.
+    fn is_within(&self) -> bool {
+        let here = current_thread();
+        here != 0 && self.computing.load(Ordering::Relaxed) == here
     }
 
     async fn compute<Fut>(&self) -> Result<T, PanicMessage>
@@ -100,7 +108,7 @@ impl<T, F> Lazy<T, F> {
                 Err(panic) => {
                     let message = panic.message();
                     discard(panic);
-                    core::task::Poll::Ready(Err(message))
+                    Poll::Ready(Err(message))
                 }
             }
         })

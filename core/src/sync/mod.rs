@@ -14,6 +14,8 @@
 //! A future that waits may be dropped at any moment: it leaves the queue, and what was already its own goes to the next. They work under any
 //! executor; in a task of matou they are effects, and those who wait on another domain are woken there.
 //!
+//! A future that is leaked (`mem::forget`) while it waits keeps its place: what is granted to it is lost to the others.
+//!
 //! None of them runs foreign code under a lock: wakers are moved out, then woken. None allocates, but for `channel` when it is made.
 
 mod channel;

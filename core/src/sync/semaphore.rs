@@ -60,9 +60,13 @@ impl Semaphore {
     /// # Errors
     /// [`Closed`], if the semaphore is closed.
     ///
+    /// # Panics
+    /// If they are more than [`MOST_PERMITS`](Self::MOST_PERMITS), which it never has.
+    ///
     /// # Cancellation
     /// As for [`acquire`](Self::acquire).
     pub async fn acquire_many(&self, permits: usize) -> Result<Permit<'_>, Closed> {
+        assert!(permits <= Semaphore::MOST_PERMITS, "a semaphore has at most `Semaphore::MOST_PERMITS` permits");
         match self.waiters.wait(permits, Waiters::release).await {
             Grant::Closed => Err(Closed),
             Grant::Granted | Grant::Swept => Ok(Permit { semaphore: self, permits }),
@@ -94,9 +98,8 @@ impl Semaphore {
     /// # Panics
     /// If there would be more than [`MOST_PERMITS`](Self::MOST_PERMITS) to be had.
     pub fn add_permits(&self, permits: usize) {
-        let most = Semaphore::MOST_PERMITS.saturating_sub(self.available_permits());
-        assert!(permits <= most, "a semaphore has at most `Semaphore::MOST_PERMITS` permits");
-        self.waiters.release(permits);
+        let added = self.waiters.try_add(permits, Semaphore::MOST_PERMITS);
+        assert!(added, "a semaphore has at most `Semaphore::MOST_PERMITS` permits");
     }
 
     /// Takes away up to so many of the permits that nobody holds, for good, and says how many it took.

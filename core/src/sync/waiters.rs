@@ -43,6 +43,7 @@ use crate::container::{Links, Ring};
 use crate::domain::Domain;
 use crate::effect;
 use crate::shim::{Lock, const_unless_loom};
+use crate::violation::ReportPlace;
 
 /// What a waiter asks for that permits cannot give.
 pub(super) const SIGNAL: usize = usize::MAX;
@@ -229,7 +230,8 @@ impl Waiters {
             // SAFETY: *Pinned*; under the lock.
             (Poll::Pending, unsafe { (*waiter.waker.get()).replace(waker) })
         });
-        drop(unused);
+        // What was granted is not lost to a destructor that panics.
+        Domain::contain(ReportPlace::Waker, || drop(unused));
         polled
     }
 
@@ -251,12 +253,13 @@ impl Waiters {
             Stage::Granted => pass_on(),
             Stage::Idle | Stage::Swept => {}
         }
-        drop(waker);
+        Domain::contain(ReportPlace::Waker, || drop(waker));
     }
 
     /// Gives permits, to those who wait first, in their order.
     pub(super) fn release(&self, permits: usize) {
-        self.0.with(|listed| listed.permits += permits);
+        // So many cannot be there but by those who forget theirs.
+        self.0.with(|listed| listed.permits = listed.permits.saturating_add(permits));
         while let Some(waker) = self.0.with(|listed| {
             listed.pop(Stage::Granted, |listed, first| {
                 let enough = first.needs.get() <= listed.permits;
@@ -268,6 +271,17 @@ impl Waiters {
         }) {
             Domain::wake(waker);
         }
+    }
+
+    /// As `release`, unless there would be more to be had than `most`.
+    pub(super) fn try_add(&self, permits: usize, most: usize) -> bool {
+        let added = self.0.with(|listed| {
+            let sum = listed.permits.checked_add(permits).filter(|&sum| sum <= most);
+            listed.permits = sum.unwrap_or(listed.permits);
+            sum.is_some()
+        });
+        self.release(0);
+        added
     }
 
     /// Takes permits away that nobody holds, up to a number; says how many.

@@ -155,7 +155,7 @@ impl State {
     /// Whether the node is in an inbox, or about to be.
     #[cfg(feature = "alloc")]
     pub(crate) fn is_queued(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & QUEUED != 0
+        self.0.load(Ordering::Acquire) & QUEUED != 0
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! - [`Reach`] says where a child is made: most rules hold for `spawn` and for `call`, and [`each`] runs a test for both, with several seeds.
 //! - [`Tally`] counts what is made and what is dropped; [`Journal`] keeps what happened in which order.
+//! - [`go`] runs a test on threads; in `tests/simulated.rs`, which has the same tests, it simulates it.
 //! - [`Gate`] lets tasks wait for each other, on any domain, and threads too; [`Occupied`] keeps a whole domain busy in one poll.
 
 #![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
@@ -20,6 +21,8 @@ use matou_core::{
 };
 
 use super::Threads;
+pub use super::simulate::SIMULATED;
+use super::simulate::{may_block, simulate};
 
 /// Where a child is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +97,8 @@ where
     Task::new().pin(DomainId::new(domain)).call(make).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The seeds that tests run with.
-pub const SEEDS: std::ops::Range<u64> = 0..6;
+/// The seeds that tests run with. On threads the system adds chance of its own.
+pub const SEEDS: std::ops::Range<u64> = if SIMULATED { 0..40 } else { 0..6 };
 
 /// Runs a test on the same domain and across, for several seeds; a failure tells for which.
 #[track_caller]
@@ -124,12 +127,18 @@ pub type Ended<F> = Result<Value<F>, RunError<Error<F>, &'static str>>;
 /// A run with this many workers. Its `born` is the caller's line.
 #[track_caller]
 pub fn go<F: Future<Output: Outcome>>(workers: usize, seed: u64, main: F) -> Ended<F> {
+    if SIMULATED {
+        return simulate(workers, seed, None, main);
+    }
     run(&Threads::new(workers), Config::new().domains(workers).seed(seed), main)
 }
 
 /// As [`go`]; what cannot be returned to anybody is told to `on_report`.
 #[track_caller]
 pub fn go_reporting<F: Future<Output: Outcome>>(workers: usize, seed: u64, on_report: fn(&Report), main: F) -> Ended<F> {
+    if SIMULATED {
+        return simulate(workers, seed, Some(on_report), main);
+    }
     run(&Threads::new(workers), Config::new().domains(workers).seed(seed).on_report(on_report), main)
 }
 
@@ -305,6 +314,7 @@ impl Gate {
 
     /// Waits with the whole thread.
     pub fn block(&self) {
+        may_block();
         let state = self.0.0.lock().unwrap();
         let (_state, waited) = self.0.1.wait_timeout_while(state, PATIENCE, |state| !state.open).unwrap();
         assert!(!waited.timed_out(), "a gate was never opened");

@@ -7,6 +7,7 @@
 
 pub mod probe;
 pub mod script;
+pub mod simulate;
 pub mod watched;
 
 pub mod family;

@@ -23,6 +23,8 @@ use std::task::{Poll, Wake, Waker};
 use matou_core::platform::Platform;
 use matou_core::{Config, DomainId, Exit, Outcome, PromiseOf, Report, ReportPlace, Resource, RunError, Task, call, domain, run, spawn};
 
+use super::simulate::{SIMULATED, may_block, rounds, seed_of_round, simulate};
+
 /// A lock that a panicking test has not spoiled for the others.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -188,6 +190,7 @@ impl Flag {
 
     /// Blocks the thread: for a poll that is to be in progress meanwhile, and for threads that run no domain.
     pub fn block(&self) {
+        may_block();
         let mut state = lock(&self.0.0);
         while !state.0 {
             state = self.0.1.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -360,16 +363,26 @@ where
     F: Future<Output: Outcome<Error = Infallible>> + 'static,
     Value<F>: Send + 'static,
 {
-    let ended = run(platform, config, async move {
-        if at == 0 {
-            return body().await.into_result();
-        }
-        match Task::new().pin(DomainId::new(at)).call(body).unwrap().await {
-            Ok(value) => Ok(value),
-            Err(Exit::Panicked(panic)) => resume_unwind(panic.into_payload()),
-            Err(Exit::Cancelled) => panic!("the task of the test was cancelled"),
-        }
-    });
+    panicking_on(run(platform, config, at_domain(at, body)))
+}
+
+async fn at_domain<C, F>(at: usize, body: C) -> Result<Value<F>, Infallible>
+where
+    C: FnOnce() -> F + Send + 'static,
+    F: Future<Output: Outcome<Error = Infallible>> + 'static,
+    Value<F>: Send + 'static,
+{
+    if at == 0 {
+        return body().await.into_result();
+    }
+    match Task::new().pin(DomainId::new(at)).call(body).unwrap().await {
+        Ok(value) => Ok(value),
+        Err(Exit::Panicked(panic)) => resume_unwind(panic.into_payload()),
+        Err(Exit::Cancelled) => panic!("the task of the test was cancelled"),
+    }
+}
+
+fn panicking_on<T, E, X>(ended: Result<T, RunError<E, X>>) -> Result<T, RunError<E, X>> {
     match ended {
         Err(RunError::Panicked(panic)) => resume_unwind(panic.into_payload()),
         ended => ended,
@@ -384,13 +397,18 @@ where
     F: Future<Output: Outcome<Error = Infallible>> + 'static,
     Value<F>: Send + Debug + 'static,
 {
-    let platform = super::Threads::new(workers);
-    attempt(&platform, Config::new().domains(workers).seed(seed), at, body).unwrap()
+    let main = at_domain(at, body);
+    let ended = if SIMULATED {
+        simulate(workers, seed_of_round(seed), None, main)
+    } else {
+        run(&super::Threads::new(workers), Config::new().domains(workers).seed(seed), main)
+    };
+    panicking_on(ended).unwrap()
 }
 
 /// What each combination of a parent's domain and a child's place does, with enough workers for both.
 pub fn sites() -> impl Iterator<Item = (usize, Place)> {
-    [0, 1].into_iter().flat_map(|at| PLACES.map(|place| (at, place)))
+    rounds().flat_map(|_| [0, 1]).flat_map(|at| PLACES.map(|place| (at, place)))
 }
 
 /// Reports go to the test that asks for them: each names itself in what it panics with.
