@@ -4,7 +4,7 @@
 //! only this thread touches. What other threads may touch is its mailbox, which lies in the run's table.
 //!
 //! A thread may run several domains in turn: a simulation does. What is not `Send` can then be used, and dropped, while another domain than
-//! its own is the current one. It finds what it is linked in by itself, not by the thread, and tells domains apart by their [`Epoch`].
+//! its own is the current one. It finds what it is linked in by itself, not by the thread, and tells domains apart by their `Epoch`.
 //!
 //! | file | what it does |
 //! | --- | --- |
