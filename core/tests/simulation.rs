@@ -637,7 +637,7 @@ fn a_sleep_dropped_on_another_domain_of_the_thread_leaves_its_own_queue() {
 }
 
 #[test]
-fn r5_what_another_domain_of_the_thread_gets_hold_of_is_not_its_to_use() {
+fn r05_what_another_domain_of_the_thread_gets_hold_of_is_not_its_to_use() {
     let used = |leave: fn(), r#use: fn() -> Pin<Box<dyn Future<Output = ()>>>| {
         let ended = Simulation::new(0).domains(2).run(async move {
             let here = Task::new().pin(ONE).call(move || async move {

@@ -4,11 +4,10 @@
 //! the thread of all domains.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use matou_core::{Outcome, Report, RunError};
 
-use super::family::{Error, Told, Value};
+use super::family::{Error, Value};
 
 /// Whether these are the tests of `tests/simulated.rs`.
 pub const SIMULATED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"simulated");
@@ -45,8 +44,12 @@ pub fn simulate<F: Future<Output: Outcome>>(
     on_report: Option<fn(&Report)>,
     main: F,
 ) -> Result<Value<F>, RunError<Error<F>, &'static str>> {
+    use std::time::Duration;
+
     use matou_core::EventsError;
     use matou_core::simulation::Simulation;
+
+    use super::family::Told;
 
     struct Over;
     impl Drop for Over {
