@@ -9,7 +9,9 @@ use crate::outcome::Panic;
 use crate::violation::Violation;
 
 /// Why `run` has no value.
-#[derive(Debug)]
+///
+/// Its `Debug` says what its `Display` says, so that a `main` that returns it tells what to do. (An error of the program's own, and of the
+/// platform, is shown by its own `Debug` there.)
 #[non_exhaustive]
 pub enum RunError<E, X> {
     /// The main task failed with this error.
@@ -53,14 +55,29 @@ impl<X: fmt::Display> fmt::Display for EventsError<X> {
     }
 }
 
-impl<E: fmt::Display, X: fmt::Display> fmt::Display for RunError<E, X> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E, X> RunError<E, X> {
+    /// Says what it is; the errors of others say it by `failed` and `platform`.
+    fn say(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        failed: fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
+        platform: fn(&X, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
         match self {
-            RunError::Failed(error) => error.fmt(f),
+            RunError::Failed(error) => failed(error, f),
             RunError::Panicked(panic) => write!(f, "the main task panicked: {}", panic.message()),
-            RunError::Violation(violation) => violation.fmt(f),
-            RunError::Events(domain, error) => write!(f, "the event source of domain {domain} failed: {error}"),
-            RunError::Platform(error) => write!(f, "the domains could not be started: {error}"),
+            RunError::Violation(violation) => fmt::Display::fmt(violation, f),
+            RunError::Events(domain, error) => {
+                write!(f, "the event source of domain {domain} failed: ")?;
+                match error {
+                    EventsError::Failed(error) => platform(error, f),
+                    EventsError::Panicked(panic) => write!(f, "it panicked: {}", panic.message()),
+                }
+            }
+            RunError::Platform(error) => {
+                f.write_str("the domains could not be started: ")?;
+                platform(error, f)
+            }
             RunError::Nested => f.write_str("`run` was called inside a run: call it from a thread that runs no domain, or spawn a task"),
             RunError::TooManyDomains { asked, most } => {
                 write!(f, "{asked} worker domains were asked for, and there can be {most}: ask for fewer")
@@ -69,6 +86,18 @@ impl<E: fmt::Display, X: fmt::Display> fmt::Display for RunError<E, X> {
                 f.write_str("wakers of the main tasks of earlier runs are still about and hold every place for a main task: drop them")
             }
         }
+    }
+}
+
+impl<E: fmt::Display, X: fmt::Display> fmt::Display for RunError<E, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f, E::fmt, X::fmt)
+    }
+}
+
+impl<E: fmt::Debug, X: fmt::Debug> fmt::Debug for RunError<E, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.say(f, E::fmt, X::fmt)
     }
 }
 
@@ -247,6 +276,8 @@ mod io {
     use super::{NoDomainAvailable, OwnershipError, SpawnError};
     use crate::outcome::Exit;
     use crate::suspension::PointError;
+    use crate::sync::{Closed, LazyError, SendError, TryAcquireError, TryReceiveError, TrySendError};
+    use crate::time::Elapsed;
 
     impl<F> From<NoDomainAvailable<F>> for Error {
         fn from(error: NoDomainAvailable<F>) -> Error {
@@ -272,11 +303,73 @@ mod io {
         }
     }
 
+    impl From<LazyError> for Error {
+        fn from(error: LazyError) -> Error {
+            Error::other(error)
+        }
+    }
+
+    impl From<Closed> for Error {
+        fn from(closed: Closed) -> Error {
+            Error::new(ErrorKind::BrokenPipe, closed)
+        }
+    }
+
+    impl From<TryAcquireError> for Error {
+        fn from(error: TryAcquireError) -> Error {
+            match error {
+                TryAcquireError::Closed => Error::from(Closed),
+                TryAcquireError::NoPermits => Error::new(ErrorKind::WouldBlock, error),
+            }
+        }
+    }
+
+    /// The value is dropped.
+    impl<T> From<SendError<T>> for Error {
+        fn from(error: SendError<T>) -> Error {
+            Error::new(ErrorKind::BrokenPipe, error.to_string())
+        }
+    }
+
+    /// The value is dropped.
+    impl<T> From<TrySendError<T>> for Error {
+        fn from(error: TrySendError<T>) -> Error {
+            let kind = match error {
+                TrySendError::Full(_) => ErrorKind::WouldBlock,
+                TrySendError::Closed(_) => ErrorKind::BrokenPipe,
+            };
+            Error::new(kind, error.to_string())
+        }
+    }
+
+    impl From<TryReceiveError> for Error {
+        fn from(error: TryReceiveError) -> Error {
+            let kind = match error {
+                TryReceiveError::Empty => ErrorKind::WouldBlock,
+                TryReceiveError::Closed => ErrorKind::UnexpectedEof,
+            };
+            Error::new(kind, error)
+        }
+    }
+
     impl From<Exit> for Error {
         fn from(exit: Exit) -> Error {
             Error::from(exit.map::<Error>(|never| match never {}))
         }
     }
+
+    /// A task that failed with one of these failed with the error of the system's that it converts to.
+    macro_rules! exits {
+        ($($error:ty),+) => {$(
+            impl From<Exit<$error>> for Error {
+                fn from(exit: Exit<$error>) -> Error {
+                    Error::from(exit.map::<Error>(Error::from))
+                }
+            }
+        )+};
+    }
+
+    exits!(NoDomainAvailable, OwnershipError, PointError, Elapsed, LazyError, Closed, TryAcquireError, TryReceiveError);
 
     impl From<Exit<Error>> for Error {
         fn from(exit: Exit<Error>) -> Error {

@@ -32,7 +32,11 @@
 //!
 //! # For those who come from Miou
 //!
-//! Most names are Miou's own; [`guide::from_miou`] has a table of all of them, and of what differs.
+#![cfg_attr(feature = "std", doc = "Most names are Miou's own; [`guide::from_miou`] has a table of all of them, and of what differs.")]
+#![cfg_attr(
+    not(feature = "std"),
+    doc = "Most names are Miou's own; with `std` there is a guide that has a table of all of them, and of what differs."
+)]
 //!
 //! # The architecture
 //!

@@ -259,7 +259,9 @@ mod timeout {
     /// Awaits `future` for at most `duration`, then drops it and gives [`Elapsed`].
     ///
     /// It opens a [`scope`](fn@scope): the children that the future made while it was polled are cancelled with it, so that what is cut short leaves
-    /// none behind.
+    /// none behind. It does not wait for their end, which may take as long as it likes: the task's own end does. So when `Elapsed` is given, a child
+    /// on this domain has not been dropped yet: it holds what it held, a mutex for example, until the task lets the domain go on, by
+    /// [`yield_now`](crate::yield_now) or by awaiting anything that is not ready. One on another domain is dropped there.
     ///
     /// ```
     /// # #[cfg(feature = "std")] {

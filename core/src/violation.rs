@@ -9,8 +9,8 @@ use core::panic::Location;
 use crate::id::{DomainId, TaskId};
 use crate::outcome::Panic;
 
-/// A broken rule: which, by which task, and the source lines to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A broken rule: which, by which task, and the source lines to look at. Its `Debug` says what its `Display` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     /// The rule that was broken.
     pub kind: ViolationKind,
@@ -91,6 +91,13 @@ impl fmt::Display for Violation {
             0 => Ok(()),
             others => write!(f, " (and {others} more while the run was stopped)"),
         }
+    }
+}
+
+/// The same text: it tells every field, and what to do.
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -217,6 +217,24 @@ fn r16_parallel_spreads_its_items_evenly_and_in_turn() {
     }
 }
 
+/// As `domain::available` tells.
+#[test]
+fn r16_so_many_items_as_there_are_workers_are_one_on_each_other_worker_and_from_a_worker_one_more() {
+    for workers in 1..=4 {
+        for caller in (0..=workers).filter(|&caller| !others(workers, caller).is_empty()) {
+            let reached = trial(workers, 0, caller, move || async move {
+                let results = parallel(|_| async { here() }, 0..domain::available()).await.unwrap();
+                results.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+            });
+            let mut expected = others(workers, caller);
+            if caller != 0 {
+                expected.push(expected[0]);
+            }
+            assert_eq!(reached, expected, "{workers} workers, from {caller}");
+        }
+    }
+}
+
 #[test]
 fn r16_parallel_gives_its_results_in_the_order_of_the_items_whatever_ends_first() {
     for (workers, caller) in [(1, 0), (4, 0), (4, 3)] {

@@ -206,3 +206,14 @@ fn the_errors_of_a_lazy_say_what_happened() {
     assert!(LazyError::Undefined.to_string().contains("forced the same `Lazy`"));
     assert!(LazyError::Panicked("why".into()).to_string().ends_with("panicked: why"));
 }
+
+#[test]
+fn r42_a_value_that_was_there_is_given_and_not_computed() {
+    let lazy = Lazy::from_value(String::from("here"));
+    assert_eq!(lazy.peek().map(String::as_str), Some("here"));
+    let ran = go(1, 0, async {
+        assert_eq!(lazy.force().await.map(String::as_str), Ok("here"));
+        lazy.force().await.map(String::len).ok()
+    });
+    assert_eq!(ran.unwrap(), Some(4));
+}

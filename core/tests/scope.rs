@@ -727,6 +727,28 @@ fn r47_wakers_that_panic_while_a_scope_waits_are_reported() {
 
 // ---- timeouts
 
+/// As `timeout` tells: what it cut short is dropped after it, before any other task of the domain runs.
+#[test]
+fn r47_what_a_timeout_cuts_short_holds_what_it_held_until_the_task_lets_the_domain_go_on() {
+    let mutex = matou_core::sync::Mutex::new(());
+    let mutex = Rc::new(mutex);
+    go(1, 0, async {
+        let held = Rc::clone(&mutex);
+        let cut = timeout(Duration::from_millis(1), async {
+            spawn(async move {
+                let _guard = held.lock().await;
+                parked().await;
+            })
+            .await
+        });
+        assert!(matches!(cut.await, Err(Elapsed)));
+        assert!(mutex.try_lock().is_none(), "not dropped yet");
+        yield_now().await;
+        assert!(mutex.try_lock().is_some());
+    })
+    .unwrap();
+}
+
 #[test]
 fn r47_a_timeout_gives_the_output_or_elapsed_and_leaves_no_child() {
     each(|reach, seed| {

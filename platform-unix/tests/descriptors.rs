@@ -7,14 +7,13 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use matou_unix::{Async, DomainId, Task, await_all, call, spawn, time, yield_now};
-use rustix::event::EventfdFlags;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use support::{Scratch, Setup, join, pattern, pattern_from};
 
 everywhere! {
@@ -22,8 +21,6 @@ everywhere! {
     a_pipe_ends_with_its_writer
     a_pipe_whose_reader_is_gone_is_an_error_and_no_signal
     a_fifo
-    an_eventfd_that_is_full_is_waited_for
-    a_pidfd_is_readable_when_its_process_has_ended
     a_device_that_is_always_ready
     readable_takes_nothing
     what_a_closure_says_is_what_counts
@@ -108,7 +105,7 @@ fn a_pipe_whose_reader_is_gone_is_an_error_and_no_signal(setup: &Setup) {
 fn a_fifo(setup: &Setup) {
     setup.run(1, async {
         let path = Scratch::new();
-        rustix::fs::mknodat(CWD, path.as_ref(), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        assert!(Command::new("mkfifo").arg(path.as_ref()).status()?.success());
         let open = |flags| rustix::fs::open(path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty());
         let reader = Async::new(open(OFlags::RDONLY | OFlags::NONBLOCK)?)?;
         let writer = Async::new(open(OFlags::WRONLY)?)?;
@@ -117,38 +114,6 @@ fn a_fifo(setup: &Setup) {
         assert!(read_to_end(&reader).await? == pattern(100_000));
         child.await?;
         io::Result::Ok(())
-    });
-}
-
-fn an_eventfd_that_is_full_is_waited_for(setup: &Setup) {
-    setup.run(1, async {
-        let event = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?);
-        let (near, far) = (Async::new(Arc::clone(&event))?, Async::new(event)?);
-        near.write_all(&(u64::MAX - 1).to_ne_bytes()).await?;
-        let child = call(move || async move {
-            let mut count = [0; 8];
-            far.read_exact(&mut count).await?;
-            io::Result::Ok(u64::from_ne_bytes(count))
-        })?;
-        near.write_all(&1_u64.to_ne_bytes()).await?; // When the other has read.
-        assert_eq!(child.await?, u64::MAX - 1);
-        let mut count = [0; 8];
-        near.read_exact(&mut count).await?;
-        assert_eq!(u64::from_ne_bytes(count), 1);
-        io::Result::Ok(())
-    });
-}
-
-fn a_pidfd_is_readable_when_its_process_has_ended(setup: &Setup) {
-    setup.run(0, async {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-        let pid = rustix::process::Pid::from_child(&child);
-        let pidfd = Async::new(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)?;
-        assert!(time::timeout(Duration::from_millis(5), pidfd.readable()).await.is_err(), "it lives");
-        let (ended, ()) = join(pidfd.readable(), async { drop(child.stdin.take()) }).await;
-        ended?;
-        assert!(child.try_wait()?.expect("it has ended").success());
-        pidfd.readable().await // And still is.
     });
 }
 
@@ -470,4 +435,50 @@ fn outside_a_run_a_wait_is_an_error() {
     let std::task::Poll::Ready(Err(error)) = read.as_mut().poll(&mut cx) else { panic!("it waits for nobody") };
     assert!(error.to_string().contains("task"), "{error}");
     writer.write_all(b"x").unwrap();
+}
+
+/// Descriptors that only Linux has.
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::*;
+    use std::process::Stdio;
+
+    use rustix::event::EventfdFlags;
+
+    everywhere! {
+        an_eventfd_that_is_full_is_waited_for
+        a_pidfd_is_readable_when_its_process_has_ended
+    }
+
+    fn an_eventfd_that_is_full_is_waited_for(setup: &Setup) {
+        setup.run(1, async {
+            let event = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?);
+            let (near, far) = (Async::new(Arc::clone(&event))?, Async::new(event)?);
+            near.write_all(&(u64::MAX - 1).to_ne_bytes()).await?;
+            let child = call(move || async move {
+                let mut count = [0; 8];
+                far.read_exact(&mut count).await?;
+                io::Result::Ok(u64::from_ne_bytes(count))
+            })?;
+            near.write_all(&1_u64.to_ne_bytes()).await?; // When the other has read.
+            assert_eq!(child.await?, u64::MAX - 1);
+            let mut count = [0; 8];
+            near.read_exact(&mut count).await?;
+            assert_eq!(u64::from_ne_bytes(count), 1);
+            io::Result::Ok(())
+        });
+    }
+
+    fn a_pidfd_is_readable_when_its_process_has_ended(setup: &Setup) {
+        setup.run(0, async {
+            let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+            let pid = rustix::process::Pid::from_child(&child);
+            let pidfd = Async::new(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)?;
+            assert!(time::timeout(Duration::from_millis(5), pidfd.readable()).await.is_err(), "it lives");
+            let (ended, ()) = join(pidfd.readable(), async { drop(child.stdin.take()) }).await;
+            ended?;
+            assert!(child.try_wait()?.expect("it has ended").success());
+            pidfd.readable().await // And still is.
+        });
+    }
 }

@@ -55,7 +55,7 @@ impl Scratch {
     /// A named pipe, and the file that is opened on both of its ends.
     async fn pipe(&self) -> io::Result<(File, std::fs::File)> {
         let path = self.path("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)?;
+        assert!(std::process::Command::new("mkfifo").arg(&path).status()?.success());
         let file = File::options().read(true).write(true).open(&path).await?;
         let other = std::fs::File::options().read(true).write(true).open(&path)?;
         Ok((file, other))

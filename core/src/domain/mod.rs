@@ -363,6 +363,22 @@ pub fn all() -> impl ExactSizeIterator<Item = DomainId> + Clone {
 
 /// How many domains take calls: the workers of the current run; none outside a run.
 ///
+/// So many calls of the main task are one on each worker:
+///
+/// ```
+/// use matou_core::{NoDomainAvailable, domain, parallel};
+///
+/// async fn on_each_worker() -> Result<(), NoDomainAvailable> {
+///     let results = parallel(|_| async { println!("here I am") }, 0..domain::available()).await?;
+///     // ..
+/// #   let _ = results;
+///     Ok(())
+/// }
+/// ```
+///
+/// A call never runs on its caller's domain. So a task that lives on a worker reaches one worker less: there the last of so many items is a second
+/// one for the first of the others, and `0..domain::available() - 1` is one on each other worker.
+///
 /// Miou: `Miou.Domain.available`.
 pub fn available() -> usize {
     Domain::with(|domain| domain.run().domains() - 1).unwrap_or(0)

@@ -61,8 +61,11 @@ impl<T> Computation<T> {
     /// # Errors
     /// The value is given back if there is one already, or another thread is setting it.
     ///
-    /// Miou: `Miou.Computation.try_return`.
+    /// Miou: `Miou.Computation.try_return`. Where it may fail too the value is a `Result`: `try_capture f` is `try_complete(f())`, and
+    /// `try_cancel` is `try_complete(Err(..))`.
     #[doc(alias = "try_return")]
+    #[doc(alias = "try_capture")]
+    #[doc(alias = "try_cancel")]
     pub fn try_complete(&self, value: T) -> Result<(), T> {
         let first = if cfg!(matou_fault = "computation_in_two_steps") {
             let first = self.state.load(Ordering::Acquire) == EMPTY;

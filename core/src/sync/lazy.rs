@@ -3,7 +3,7 @@
 //! Who computes has the turn: one permit, that goes to the next when a computation is cut short. When there is a value the turn is closed.
 
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::{Future, Ready, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 
@@ -118,6 +118,18 @@ impl<T, F> Lazy<T, F> {
     /// The value, if it was computed.
     pub fn peek(&self) -> Option<&T> {
         self.value.peek()?.as_ref().ok()
+    }
+}
+
+impl<T> Lazy<T, fn() -> Ready<T>> {
+    /// A value that is there already: [`Lazy::force`] gives it.
+    ///
+    /// Miou: `Miou.Lazy.from_val`.
+    #[doc(alias = "from_val")]
+    pub fn from_value(value: T) -> Self {
+        let lazy = Lazy::new((|| unreachable!("there is a value already")) as fn() -> Ready<T>);
+        let _first = lazy.value.try_complete(Ok(value));
+        lazy
     }
 }
 

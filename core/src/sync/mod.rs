@@ -9,7 +9,7 @@
 //! | [`Lazy`] | a value computed once, by who asks first | who asks |
 //! | [`Semaphore`] | a number of permits, in the order of arrival | any thread |
 //! | [`Notify`] | "look again" | any thread |
-//! | [`Channel`], [`channel`] | bounded queues of values | any thread, without waiting |
+//! | [`Channel`]; with `alloc` also `channel` | bounded queues of values | any thread, without waiting |
 //!
 //! A future that waits may be dropped at any moment: it leaves the queue, and what was already its own goes to the next. They work under any
 //! executor; in a task of matou they are effects, and those who wait on another domain are woken there.

@@ -109,7 +109,7 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
         })
     }
 
-    /// Starts a task on the current domain, as [`spawn`](crate::spawn) does, in a place of this pool.
+    /// Starts a task on the current domain, as `spawn` does, in a place of this pool.
     ///
     /// # Errors
     /// [`Full`], with the future, when every place is taken: a place is free again when the task has ended and its promise and its

@@ -47,8 +47,8 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
     let asked = signal(Kind::USER_1).map_err(cannot)?;
 
     for address in addresses {
-        // One form for every number: scripts read this line.
-        console.must_say(format_args!("listening on {address} ({}, {workers} domains, {})", options.mode, options.reactor));
+        let plural = if workers == 1 { "" } else { "s" };
+        console.must_say(format_args!("listening on {address} ({}, {workers} worker domain{plural}, {})", options.mode, options.reactor));
     }
     let watcher = Task::new().name("stop").spawn(stop::watch(signals, stops.clone(), Arc::clone(&context), Rc::clone(&console)))?;
     let dumper = Task::new().name("dump").spawn(dump(asked, Rc::clone(&console)))?;

@@ -15,7 +15,7 @@ use crate::server::{Server, Setup, address_in, echo, free_address, until};
 
 fn greeting(setup: Setup) {
     let server = setup.start(&[]);
-    let expected = format!("listening on {} ({}, 2 domains, {})", server.address, setup.mode, setup.reactor);
+    let expected = format!("listening on {} ({}, 2 worker domains, {})", server.address, setup.mode, setup.reactor);
     assert_eq!(server.greeting, expected);
     assert_ne!(server.address.port(), 0);
 }
@@ -24,7 +24,7 @@ in_every_mode!(greeting);
 
 #[test]
 fn number_of_domains() {
-    for (count, words) in [("0", "0 domains"), ("1", "1 domains"), ("3", "3 domains")] {
+    for (count, words) in [("0", "0 worker domains"), ("1", "1 worker domain"), ("3", "3 worker domains")] {
         let server = Server::start(&["--domains", count]);
         assert!(server.greeting.ends_with(&format!(" (multi, {words}, epoll)")), "{}", server.greeting);
         Crowd::new(server.address, [100; 8]).finish().unwrap();

@@ -82,7 +82,7 @@ fn round_trip(stream: &UnixStream, bytes: &[u8]) {
 fn serves(setup: Setup) {
     let place = Place::new();
     let server = start(setup, &place, &[]);
-    let said = format!("listening on {} ({}, 2 domains, {})", place.argument(), setup.mode, setup.reactor);
+    let said = format!("listening on {} ({}, 2 worker domains, {})", place.argument(), setup.mode, setup.reactor);
     assert_eq!(server.greeting, said);
     thread::scope(|scope| {
         for number in 0..20_usize {

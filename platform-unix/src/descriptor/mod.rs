@@ -18,7 +18,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
-use rustix::io::Errno;
 
 use self::source::{Source, perform};
 use crate::reactor::Direction;
@@ -300,7 +299,7 @@ fn knows_readiness(fd: BorrowedFd<'_>) -> io::Result<bool> {
     use rustix::event::epoll;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     match epoll::add(&epoll, fd, epoll::EventData::new_u64(0), epoll::EventFlags::empty()) {
-        Err(Errno::PERM) => Ok(false),
+        Err(rustix::io::Errno::PERM) => Ok(false),
         other => Ok(other.map(|()| true)?),
     }
 }

@@ -34,7 +34,7 @@ mod options;
 mod resolve;
 mod socket;
 mod stream;
-mod sys;
+pub(crate) mod sys;
 mod transfer;
 mod udp;
 pub mod unix;

@@ -150,6 +150,9 @@ pub fn signal(kind: Kind) -> io::Result<Signal> {
 
 /// Waits for the next Ctrl-C, from the moment of the call.
 ///
+/// Until that call a Ctrl-C ends the process. So make it before the program says that it is ready (`let stop = signal::ctrl_c();`), and await
+/// it afterwards.
+///
 /// ```
 /// use matou_unix::signal;
 ///
@@ -159,8 +162,10 @@ pub fn signal(kind: Kind) -> io::Result<Signal> {
 /// }
 ///
 /// async fn supervisor() -> std::io::Result<()> {
+///     let stop = signal::ctrl_c(); // from here on
 ///     let server = matou_unix::spawn(server());
-///     signal::ctrl_c().await?;
+///     println!("listening");
+///     stop.await?;
 ///     server.cancel().await;
 ///     Ok(())
 /// }

@@ -21,8 +21,10 @@ use matou_unix::{Builder, Outcome, Reactor, RunError};
 #[allow(unused_macros)]
 macro_rules! everywhere {
     ($($name:ident)*) => {
+        #[cfg(target_os = "linux")]
         everywhere!(@ epoll, Reactor::Epoll, false; $($name)*);
         everywhere!(@ poll, Reactor::Poll, false; $($name)*);
+        #[cfg(target_os = "linux")]
         everywhere!(@ epoll_pipe, Reactor::Epoll, true; $($name)*);
         everywhere!(@ poll_pipe, Reactor::Poll, true; $($name)*);
     };
@@ -146,9 +148,15 @@ pub struct FullQueues {
 }
 
 pub fn full_queue() -> io::Result<FullQueues> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = |family| socket_with(family, SocketType::STREAM, flags, None);
+    use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen};
+    let socket = |family| {
+        // In steps, as not all Unixes can do it in one.
+        let fd = rustix::net::socket(family, SocketType::STREAM, None)?;
+        fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+        ioctl_fionbio(&fd, true)?;
+        io::Result::Ok(fd)
+    };
     let (tcp, unix) = (socket(AddressFamily::INET)?, socket(AddressFamily::UNIX)?);
     let path = Scratch::new();
     let unix_address = SocketAddrUnix::new(path.as_ref())?;

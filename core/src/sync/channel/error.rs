@@ -20,7 +20,7 @@ impl<T> fmt::Display for SendError<T> {
 
 impl<T> core::error::Error for SendError<T> {}
 
-/// Why [`Sender::try_send`](super::Sender::try_send) and [`Channel::try_send`](super::Channel::try_send) did not send. The value is given back.
+/// Why `Sender::try_send` and [`Channel::try_send`](super::Channel::try_send) did not send. The value is given back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySendError<T> {
     /// The channel is full, or others wait for a place.
@@ -58,7 +58,7 @@ impl<T> fmt::Display for TrySendError<T> {
 
 impl<T> core::error::Error for TrySendError<T> {}
 
-/// Why [`Receiver::try_receive`](super::Receiver::try_receive) and [`Channel::try_receive`](super::Channel::try_receive) have no value.
+/// Why `Receiver::try_receive` and [`Channel::try_receive`](super::Channel::try_receive) have no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryReceiveError {
     /// There is none at the moment.

@@ -33,7 +33,10 @@ pub(super) fn to_system(addr: &SocketAddr) -> io::Result<SocketAddrUnix> {
     }
     match addr.as_pathname() {
         Some(path) => Ok(SocketAddrUnix::new(path)?),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         None => Ok(SocketAddrUnix::new_unnamed()),
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        None => Err(io::Error::new(ErrorKind::InvalidInput, "an unnamed socket has no address that could be used: give a path")),
     }
 }
 

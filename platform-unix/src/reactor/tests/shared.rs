@@ -30,7 +30,7 @@ fn both_wait_and_both_are_resumed(bench: &Bench) {
     let (one, two) = (another(&near), another(&near));
     wait_for_data(&one, 1);
     wait_for_data(&two, 2);
-    assert_eq!(bench.quiet(), [], "the second does not push out the first");
+    assert_eq!(bench.quiet(), [0_u64; 0], "the second does not push out the first");
     far.write_all(b"data").unwrap();
     let mut resumed = bench.resumed();
     resumed.sort_unstable();
@@ -57,7 +57,7 @@ fn one_that_leaves_lets_the_others_join_anew(bench: &Bench) {
     drop(two);
     assert!(bench.select(Wait::Forever, &[2]).contains(&1), "it looks again");
     wait_for_data(&one, 3);
-    assert_eq!(bench.quiet(), []);
+    assert_eq!(bench.quiet(), [0_u64; 0]);
     far.write_all(b"data").unwrap();
     assert_eq!(bench.resumed(), [3]);
     assert_eq!(read(&one, 8), Some(4));
@@ -77,7 +77,7 @@ fn r45_one_that_leaves_elsewhere_lets_the_others_join_anew(bench: &Bench) {
     bench.quiet();
     wait_for_data(&one, 5);
     wait_for_data(&three, 6);
-    assert_eq!(bench.quiet(), []);
+    assert_eq!(bench.quiet(), [0_u64; 0]);
     far.write_all(b"data").unwrap();
     let mut resumed = bench.resumed();
     resumed.sort_unstable();
