@@ -140,7 +140,7 @@ impl Survey {
         waiting.dedup();
         let silent =
             waiting.into_iter().map(|domain| Silent { domain, task: self.door.visit(|run| run.place(domain).running()).flatten() });
-        Tree { tasks: arrange(parts), silent: silent.collect(), cut_short }
+        Tree { tasks: arrange(&parts), silent: silent.collect(), cut_short }
     }
 }
 
@@ -149,6 +149,12 @@ impl Future for Survey {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.answers.is_complete_or_wake(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Survey {
+    fn drop(&mut self) {
+        self.answers.forget();
     }
 }
 
@@ -197,9 +203,9 @@ impl Tree {
 
 /// Puts what the domains have told into one order. A task whose parent lives elsewhere is told of twice: by its parent's domain, which knows
 /// where it belongs, and by its own, which knows how it stands.
-fn arrange(parts: Vec<Vec<TaskInfo>>) -> Vec<TaskInfo> {
+fn arrange(parts: &[Arc<[TaskInfo]>]) -> Vec<TaskInfo> {
     let mut all: BTreeMap<TaskId, TaskInfo> = BTreeMap::new();
-    for info in parts.into_iter().flatten() {
+    for info in parts.iter().flat_map(|part| part.iter().cloned()) {
         match all.get_mut(&info.id) {
             None => _ = all.insert(info.id, info),
             Some(known) if known.parent.is_some() => (known.state, known.owns) = (info.state, info.owns),

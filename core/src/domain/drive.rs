@@ -149,6 +149,8 @@ impl<'a, E: Events> Driver<'a, E> {
         // What is left belongs to those who leaked it. Unlinked, it is inert.
         // A waker's destructor may set a timer anew, open a point or add a hook: nothing is left when one look finds none.
         self.within(|| {
+            #[cfg(feature = "alloc")]
+            domain.run().close_questions(domain.id);
             loop {
                 domain.clear_hooks();
                 let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) else { break };
@@ -187,6 +189,9 @@ impl<'a, E: Events> Driver<'a, E> {
         // First the hooks, as they may leave something to attend to.
         self.domain.call_hooks();
         self.domain.attend();
+        if let Some(panic) = self.domain.clock_panic.take() {
+            self.source_failed(EventsError::Panicked(panic));
+        }
     }
 
     /// The second part of a step.

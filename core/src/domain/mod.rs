@@ -138,6 +138,8 @@ pub(crate) struct Domain {
     clock: Cell<Option<NonNull<dyn Clock>>>,
     /// The last time the clock gave; it stands in while the event source is busy in `select`.
     last_now: Cell<Instant>,
+    /// What the clock said when it panicked in `time`.
+    pub(crate) clock_panic: Cell<Option<Panic>>,
     pub(crate) random: Random,
     #[cfg(feature = "alloc")]
     pub(crate) cache: Cache,
@@ -183,6 +185,7 @@ impl Domain {
             suspends,
             clock: Cell::new(None),
             last_now: Cell::new(Instant::from_nanos(0)),
+            clock_panic: Cell::new(None),
             random: Random::new(config.seed, id.index() as u64),
             #[cfg(feature = "alloc")]
             cache: Cache::new(),
@@ -282,10 +285,21 @@ impl Domain {
     /// The time on the event source's clock.
     pub(crate) fn now(&self) -> Instant {
         if let Some(clock) = self.clock.get() {
+            // It is foreign code, and no part of the task that asks: that may be in the midst of an edit of what it owns.
             // SAFETY: *Lent* (see `drive`): set while the clock is alive, further up this thread's stack.
-            if let Some(now) = unsafe { clock.as_ref() }.now() {
+            if let Some(now) = self.as_task(None, || unsafe { clock.as_ref() }.now()) {
                 self.last_now.set(now);
             }
+        }
+        self.last_now.get()
+    }
+
+    /// As `now`, where a panic of the clock may not unwind: the last time stands in, and the loop ends the run.
+    pub(crate) fn time(&self) -> Instant {
+        if let Err(panic) = catch(|| self.now())
+            && let Some(later) = self.clock_panic.replace(Some(panic))
+        {
+            discard(later);
         }
         self.last_now.get()
     }

@@ -28,7 +28,8 @@ pub(crate) struct Apart {
     #[cfg(feature = "alloc")]
     asked: AtomicBool,
     #[cfg(feature = "alloc")]
-    questions: Lock<Vec<Question>>,
+    /// None once the domain has left.
+    questions: Lock<Option<Vec<Question>>>,
     running: Running,
 }
 
@@ -50,7 +51,7 @@ impl Apart {
             #[cfg(feature = "alloc")]
             asked: AtomicBool::new(false),
             #[cfg(feature = "alloc")]
-            questions: Lock::new(Vec::new()),
+            questions: Lock::new(Some(Vec::new())),
             running: Running::new(),
         }
     }
@@ -232,12 +233,36 @@ impl Run {
         &self.door
     }
 
+    /// How many questions a domain answers between two steps: askers that never stop must not keep the tasks from running.
+    const ANSWERED_AT_ONCE: usize = 8;
+
     /// Puts a question to a domain, which answers between two steps. It is ended unanswered with the run at the latest.
     pub(crate) fn ask(&self, domain: DomainId, question: Question) {
         let place = &self.mailboxes[domain.index()];
-        place.questions.with(|questions| questions.push(question));
+        // Dropped outside the lock: they may wake whoever asks.
+        let mut gone = Vec::new();
+        let refused = place.questions.with(|questions| match questions {
+            Some(questions) => {
+                // Those who ask and do not wait fill the box of a domain that is busy.
+                if questions.len() >= Run::ANSWERED_AT_ONCE && questions.len().is_power_of_two() {
+                    gone.extend(questions.extract_if(.., |question| question.is_idle()));
+                }
+                questions.push(question);
+                None
+            }
+            None => Some(question),
+        });
+        drop(gone);
+        if refused.is_some() {
+            return;
+        }
         place.asked.store(true, Ordering::Release);
         place.mailbox.ring();
+    }
+
+    /// The domain answers no more. By the domain.
+    pub(crate) fn close_questions(&self, domain: DomainId) {
+        drop(self.mailboxes[domain.index()].questions.with(Option::take));
     }
 
     /// The questions put to a domain. By the domain.
@@ -245,6 +270,17 @@ impl Run {
         let place = &self.mailboxes[domain.index()];
         // First: a question put after this is announced anew.
         place.asked.swap(false, Ordering::Acquire);
-        place.questions.with(core::mem::take)
+        let mut taken = Vec::with_capacity(Run::ANSWERED_AT_ONCE);
+        let left = place.questions.with(|questions| match questions {
+            Some(questions) => {
+                taken.extend(questions.drain(..questions.len().min(Run::ANSWERED_AT_ONCE)));
+                !questions.is_empty()
+            }
+            None => false,
+        });
+        if left {
+            place.asked.store(true, Ordering::Release);
+        }
+        taken
     }
 }

@@ -108,6 +108,10 @@ impl Door {
                 self.0.fetch_sub(1, Ordering::Release);
             }
         }
+        // Who comes late is not counted: the run waits for none but those who were inside.
+        if self.word.load(Ordering::Relaxed) & CLOSED != 0 {
+            return None;
+        }
         let before = self.word.fetch_add(1, Ordering::Acquire);
         let _leave = Leave(&self.word);
         // SAFETY: *Door*: counted in before it was closed.
@@ -134,15 +138,17 @@ pub(crate) struct Answers(Lock<Told>);
 pub(crate) struct Told {
     /// The domains that were asked and have not answered; one that was asked twice, twice.
     pub(crate) waiting: Vec<DomainId>,
-    pub(crate) parts: Vec<Vec<TaskInfo>>,
+    pub(crate) parts: Vec<Arc<[TaskInfo]>>,
     /// A domain had more than [`MOST`] tasks to tell of.
     pub(crate) cut_short: bool,
     waker: Option<Waker>,
+    /// Nobody wants to know any more.
+    pub(crate) dropped: bool,
 }
 
 impl Default for Lock<Told> {
     fn default() -> Self {
-        Lock::new(Told { waiting: Vec::new(), parts: Vec::new(), cut_short: false, waker: None })
+        Lock::new(Told { waiting: Vec::new(), parts: Vec::new(), cut_short: false, waker: None, dropped: false })
     }
 }
 
@@ -155,9 +161,20 @@ impl Answers {
     pub(crate) fn is_complete_or_wake(&self, waker: &Waker) -> bool {
         // Cloned and dropped outside the lock: both are foreign code.
         let waker = waker.clone();
-        let (complete, old) = self.0.with(|told| (told.waiting.is_empty(), told.waker.replace(waker)));
+        let (complete, old) = self.0.with(|told| match told.waiting.is_empty() {
+            true => (true, Some(waker)),
+            false => (false, told.waker.replace(waker)),
+        });
         drop(old);
         complete
+    }
+
+    /// The asker is gone.
+    pub(crate) fn forget(&self) {
+        drop(self.0.with(|told| {
+            told.dropped = true;
+            (told.waker.take(), core::mem::take(&mut told.parts))
+        }));
     }
 
     fn settled(&self, domain: DomainId) {
@@ -203,6 +220,11 @@ impl Question {
         Question::new(answers, DomainId::ZERO, None)
     }
 
+    /// Whether its asker is gone.
+    pub(super) fn is_idle(&self) -> bool {
+        self.answers.with(|told| told.dropped)
+    }
+
     fn new(answers: &Arc<Answers>, to: DomainId, of: Option<Vec<Held>>) -> Question {
         answers.with(|told| told.waiting.push(to));
         Question { answers: answers.clone(), to, of }
@@ -239,7 +261,10 @@ impl Domain {
     #[cold]
     pub(crate) fn answer(&self) {
         for question in self.run().questions(self.id) {
-            let now = self.births.is_some().then(|| self.now());
+            if question.is_idle() {
+                continue;
+            }
+            let now = self.births.is_some().then(|| self.time());
             let mut walk = Walk { domain: self, now, found: Vec::new(), left: Vec::new(), elsewhere: Vec::new(), cut_short: false };
             // SAFETY: *Home*: this is the domain of all of them; `run` holds the main task. *Held*.
             unsafe {
@@ -252,8 +277,9 @@ impl Domain {
             for (domain, tasks) in walk.elsewhere {
                 self.run().ask(domain, Question::new(&question.answers, domain, Some(tasks)));
             }
+            let found = Arc::from(walk.found);
             question.answers.with(|told| {
-                told.parts.push(walk.found);
+                told.parts.push(found);
                 told.cut_short |= walk.cut_short;
             });
         }

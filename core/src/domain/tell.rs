@@ -38,7 +38,7 @@ impl Domain {
     fn tell(&self, kind: EventKind) {
         // Away while it runs: what it does itself is not traced, and one that panics does not come back.
         let Some(tracer) = self.tracer.take() else { return };
-        let event = Event { at: self.now(), domain: self.id, kind };
+        let event = Event { at: self.time(), domain: self.id, kind };
         self.as_task(None, || match catch(|| tracer.event(&event)) {
             Ok(()) => self.tracer.set(Some(tracer)),
             Err(panic) => Domain::report(ReportPlace::Trace, panic),
@@ -69,7 +69,7 @@ impl Domain {
         };
         #[cfg(feature = "alloc")]
         if let Some(births) = &self.births {
-            let now = self.now();
+            let now = self.time();
             births.borrow_mut().insert(header.id, now);
         }
         self.trace(|| EventKind::Spawn {

@@ -113,7 +113,15 @@ impl Domain {
         self.since_select.set(self.since_select.get().saturating_add(1));
         let waker = borrowed(task);
         // SAFETY: *Stage*: live, on its home domain, so the payload holds a closure or a future.
-        let polled = self.run_step(task, Step::Poll, || unsafe { task::poll(task, &mut Context::from_waker(&waker)) });
+        let polled = self.run_step(task, Step::Poll, || {
+            // Whoever was told of this step may have cancelled the task.
+            // SAFETY: *Counted*.
+            if self.is_traced() && unsafe { task.as_ref() }.state.is_cancelled() {
+                return core::task::Poll::Pending;
+            }
+            // SAFETY: as said above.
+            unsafe { task::poll(task, &mut Context::from_waker(&waker)) }
+        });
         if let core::task::Poll::Ready(normal) = polled {
             self.completed(task, normal);
         }
