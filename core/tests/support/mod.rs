@@ -10,6 +10,7 @@ pub mod script;
 pub mod watched;
 
 pub mod family;
+pub mod leak;
 pub mod stacks;
 pub mod wakers;
 
