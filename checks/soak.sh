@@ -4,7 +4,7 @@
 #
 #     checks/soak.sh [MINUTES]   ten unless told otherwise: a quarter of it for each of the four runs below
 #     checks/soak.sh --short     for CI: two of the runs (the modes and the manners once each), eight seconds each
-#     checks/soak.sh --faults    shows that it would notice: a server that leaks must fail, each leak with its own words (about a minute and a half)
+#     checks/soak.sh --faults    shows that it would notice: a server that leaks must fail, each leak with its own words (two to four minutes)
 #
 # The server (release, two worker domains, TCP and a Unix socket at once) runs in each of the modes `multi` and `parallel`, twice:
 #
@@ -56,7 +56,7 @@ TABLE
 
 run() { # mode, manners, seconds
     local mode=$1 manners=$2 seconds=$3 limit=1000 timeout=()
-    [ "$manners" = orderly ] || { limit=200 timeout=(--idle-timeout 2s); }
+    [ "$manners" = orderly ] || { limit=200 timeout=(--idle-timeout 3s); }
     echo "--- $mode, $manners peers, $seconds s"
     # The limit is the server's alone.
     # shellcheck disable=SC2016 # For the inner shell.
