@@ -38,6 +38,7 @@ use matou_core::{
 };
 use support::Threads;
 use support::family::*;
+use support::leak::leak;
 use support::probe::{Counter, Flag, OnDrop, Trace, counted};
 
 /// The state a child is in when its parent acts.
@@ -448,7 +449,7 @@ impl Stage {
                 }
             }
             Act::DropAndEnd => drop(held),
-            Act::LeakAndEnd => std::mem::forget(held),
+            Act::LeakAndEnd => _ = leak(held),
             Act::Orphan => {}
             Act::Fail | Act::FailWithOrphans => return Err("the parent fails"),
             Act::FailHavingDropped => {

@@ -28,6 +28,7 @@ use matou_core::{
 };
 use support::Threads;
 use support::family::*;
+use support::leak::leak;
 use support::wakers::*;
 
 /// What is kept, with its use: the message of the panic or of the error that this gives, or what shows that it does nothing.
@@ -129,7 +130,7 @@ async fn things(reach: Reach, values: &Tally) -> Vec<Thing> {
         panic_of(|| orphans.next().now_or_never());
         panic_of(|| orphans.care())
     }));
-    let orphans: &'static Orphans<()> = Box::leak(Box::default());
+    let orphans: &'static Orphans<()> = leak(Orphans::new());
     reach.start_in(orphans, parked);
     let mut next = begun(orphans.next());
     things.push(thing("a wait in an Orphans", "an `Orphans` was used", move || said_by(&mut next)));
@@ -183,7 +184,7 @@ async fn things(reach: Reach, values: &Tally) -> Vec<Thing> {
     let mut suspended = begun(Point::new().unwrap().suspend(|_| Ok::<(), ()>(())));
     things.push(thing("a suspended point", "a suspension point was polled", move || said_by(&mut suspended)));
 
-    let trigger: &'static Trigger = Box::leak(Box::new(Trigger::new()));
+    let trigger: &'static Trigger = leak(Trigger::new());
     let mut waiting = begun(trigger.wait());
     things.push(thing("a waiter", "signalled", move || {
         trigger.signal();
@@ -191,7 +192,7 @@ async fn things(reach: Reach, values: &Tally) -> Vec<Thing> {
         if polled.is_ready() { "signalled" } else { "waits for ever" }.into()
     }));
 
-    let lock: &'static Mutex<u32> = Box::leak(Box::default());
+    let lock: &'static Mutex<u32> = leak(Mutex::default());
     let mut held = lock.try_lock();
     let mut locking = begun(lock.lock());
     things.push(thing("a mutex that is held, and a wait for it", "the next has it|polled after", move || {
@@ -205,7 +206,7 @@ async fn things(reach: Reach, values: &Tally) -> Vec<Thing> {
             Poll::Pending => "waits for ever".into(),
         }
     }));
-    let answer: &'static Computation<u32> = Box::leak(Box::new(Computation::new()));
+    let answer: &'static Computation<u32> = leak(Computation::new());
     let mut asking = Some(begun(answer.wait()));
     things.push(thing("a wait for a computation", "Ready(7)", move || {
         let _ = answer.try_complete(7);

@@ -16,6 +16,7 @@ use matou_core::{
     yield_now,
 };
 use support::family::*;
+use support::leak::leak;
 use support::wakers::*;
 
 /// Waits until a child in the orphans has ended, without taking anything: `next` would be ready.
@@ -486,7 +487,7 @@ fn r23_a_waker_that_drops_the_collector_harms_nobody() {
                         assert!(poll_under(&mut next, &waker).is_pending());
                         // Leaked, it never takes its waker back.
                         if leaks {
-                            std::mem::forget(next);
+                            leak(next);
                         }
                     }
                     SLOT.set(Some(orphans));

@@ -20,6 +20,7 @@ use matou_core::{
     await_one, current_task, parallel, spawn, yield_now,
 };
 use support::family::*;
+use support::leak::leak;
 use support::wakers::poll_under;
 
 // ---- R3
@@ -84,7 +85,7 @@ async fn leave(left: Left, reach: Reach, ended: bool, tally: Tally, facts: Facts
         }
         match left {
             Left::InDroppedOrphans => drop(orphans),
-            Left::InLeakedOrphans => std::mem::forget(orphans),
+            Left::InLeakedOrphans => _ = leak(orphans),
             Left::TakenFromOrphans => drop(orphans.take()),
             // Dropped with the future, as any local variable is.
             _ => {}
@@ -97,7 +98,7 @@ async fn leave(left: Left, reach: Reach, ended: bool, tally: Tally, facts: Facts
         }
         match left {
             Left::Dropped => drop(child),
-            Left::Leaked => std::mem::forget(child),
+            Left::Leaked => _ = leak(child),
             _ => {}
         }
     }
@@ -229,7 +230,7 @@ fn r03_children_of_a_parallel_that_was_leaked_are_left_with_its_line() {
         let violation = violation(go(2, seed, async {
             parent.set(current_task());
             line.set(line!() + 1);
-            std::mem::forget(parallel(|()| async {}, [(), ()]));
+            leak(parallel(|()| async {}, [(), ()]));
             yield_now().await;
         }));
         assert_eq!(Some(violation.task), parent.get());

@@ -19,6 +19,7 @@ use matou_core::{
     Config, DomainId, EventsError, Exit, Orphans, PointId, Promise, Report, ReportPlace, RunError, Task, ViolationKind, call, domain, run,
     spawn, yield_now,
 };
+use support::leak::leak;
 use support::probe::{Census, Counter, Flag, PLACES, poll_once};
 use support::watched::ring;
 use support::{Bell, ByHand, Threads};
@@ -316,7 +317,7 @@ fn an_interrupt_that_drops_promises_and_collectors_in_the_midst_of_a_cancellatio
                 (1..=WORKERS).for_each(|worker| platform.threads.hand(worker).wait_until(|log| log.sleeps > 0));
                 std::thread::sleep(Duration::from_millis(1));
                 KEPT.set(Some((children.remove(1), orphans)));
-                std::mem::forget(children);
+                leak(children);
                 Err::<(), _>("they are all cancelled")
             };
             family.await

@@ -43,6 +43,7 @@ use matou_core::{
 };
 use support::Threads;
 use support::family::*;
+use support::leak::leak;
 use support::probe::race;
 use support::wakers::*;
 
@@ -294,7 +295,7 @@ fn a_leaked_waker_whose_destructor_panics_and_drops_other_collectors_as_its_task
             let mut next = Box::pin(first.next());
             assert!(poll_under(&mut next, &waker).is_pending());
             // It never takes its waker back.
-            std::mem::forget(next);
+            leak(next);
             drop(waker);
             keep(other);
             keep(first);
@@ -342,7 +343,7 @@ impl Drop for Renews {
 fn leak_a_point(waker: Renews) {
     let mut suspended = Box::pin(Point::new().unwrap().suspend(|_| Ok::<(), ()>(())));
     assert!(poll_under(&mut suspended, &Arc::new(waker).into()).is_pending());
-    std::mem::forget(suspended);
+    leak(suspended);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use matou_core::{
     yield_now,
 };
 use support::family::*;
+use support::leak::leak;
 use support::wakers::*;
 
 /// A child that counts itself and parks.
@@ -225,7 +226,7 @@ fn r47_all_ways_to_make_a_child_belong_to_the_scope() {
                 orphans.spawn(park(tally.token()));
                 let token = tally.token();
                 orphans.call(move || park(token)).unwrap();
-                std::mem::forget(spawn(park(tally.token())));
+                leak(spawn(park(tally.token())));
                 parallel(park, [tally.token(), tally.token()]).await.unwrap();
             }));
             assert!(poll_under(&mut scoped, Waker::noop()).is_pending());

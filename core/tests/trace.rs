@@ -24,6 +24,7 @@ use matou_core::{
 };
 use support::Threads;
 use support::family::{Dice, Reports};
+use support::leak::leak;
 use support::probe::{Flag, race};
 
 /// Keeps every event.
@@ -39,7 +40,7 @@ impl Trace for Kept {
 impl Kept {
     /// One for a test: a consumer lives as long as the program.
     fn new() -> &'static Kept {
-        Box::leak(Box::default())
+        leak(Kept::default())
     }
 
     fn take(&self) -> Vec<Event> {

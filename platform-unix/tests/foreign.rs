@@ -12,7 +12,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use matou_unix::{Async, Exit, Plain, spawn, time, yield_now};
-use support::{Setup, join};
+use support::{Setup, join, leak};
 
 everywhere! {
     a_value_that_drops_another_while_it_is_asked
@@ -224,7 +224,7 @@ fn r46_a_wait_that_is_forgotten(setup: &Setup) {
             let forgotten = Rc::clone(&reader);
             let mut wait = Box::pin(async move { forgotten.readable().await });
             assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            std::mem::forget(wait);
+            leak(wait);
         }
         let mut buf = [0; 1];
         let (read, ()) = join(reader.read(&mut buf), async { writer.write_all(b"x").expect("there is room") }).await;
@@ -233,7 +233,7 @@ fn r46_a_wait_that_is_forgotten(setup: &Setup) {
         let (gone, far) = nonblocking()?;
         let borrowed = Async::new(gone.as_fd())?;
         wait_on(&borrowed);
-        std::mem::forget(borrowed);
+        leak(borrowed);
         drop((gone, far));
         let (next, mut far) = nonblocking()?; // With the same numbers, as it happens.
         let next = Async::new(next)?;

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use matou_unix::fs::{self, File};
 use matou_unix::{blocking, call, spawn, yield_now};
-use support::{Setup, Watchdog, join, pattern, waker_that_drops};
+use support::{Setup, Watchdog, join, leak, pattern, waker_that_drops};
 
 everywhere! {
     whole_files
@@ -424,8 +424,8 @@ fn a_file_outlives_a_read_that_was_forgotten(setup: &Setup) {
         let mut read = Box::pin(file.read(&mut buf));
         // It is told of at the end of the run.
         assert!(read.as_mut().poll(&mut Context::from_waker(&waker_that_drops(release))).is_pending());
-        std::mem::forget(read);
-        std::mem::forget(busy);
+        leak(read);
+        leak(busy);
         kept = Some(file);
         io::Result::Ok(())
     });

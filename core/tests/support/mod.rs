@@ -11,6 +11,7 @@ pub mod simulate;
 pub mod watched;
 
 pub mod family;
+pub mod leak;
 pub mod stacks;
 pub mod wakers;
 

@@ -257,6 +257,15 @@ pub fn assert_succeeded(output: &std::process::Output) {
     assert!(output.status.success(), "{}: {said}", output.status);
 }
 
+/// Leaks a value for good, as `mem::forget` does, and notes where it is: a leak checker (`checks/asan.sh`) takes what can be reached from a note
+/// for used, and reports only what was not meant to be leaked.
+pub fn leak<'a, T: 'a>(value: T) -> &'a mut T {
+    static NOTES: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
+    let leaked = Box::leak(Box::new(value));
+    NOTES.lock().unwrap().push(std::ptr::from_mut(leaked).expose_provenance());
+    leaked
+}
+
 /// A waker that drops this when it wakes: a thread that waits for a channel of it goes on.
 pub fn waker_that_drops<T: Send + 'static>(held: T) -> std::task::Waker {
     struct Drops<T>(std::sync::Mutex<Option<T>>);
