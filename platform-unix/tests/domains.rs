@@ -448,12 +448,12 @@ fn r44_a_violation_ends_those_who_compute(setup: &Setup) {
 }
 
 fn r44_finalisers_run_on_every_domain(setup: &Setup) {
-    let finalised = Arc::new(AtomicUsize::new(0));
+    let (owned, finalised) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let count = finalised.clone();
     let ran = setup.try_run(2, async move {
         let orphans = Orphans::new();
         for _ in 0..10 {
-            let count = count.clone();
+            let (owned, count) = (owned.clone(), count.clone());
             orphans.call(move || async move {
                 let here = thread::current().id();
                 let resource = matou_unix::Resource::new((), move |()| {
@@ -461,10 +461,13 @@ fn r44_finalisers_run_on_every_domain(setup: &Setup) {
                     count.fetch_add(1, Ordering::SeqCst);
                 });
                 resource.own()?;
+                owned.fetch_add(1, Ordering::SeqCst);
                 for_ever().await
             })?;
         }
-        time::sleep(Duration::from_millis(20)).await;
+        while owned.load(Ordering::SeqCst) < 10 {
+            yield_now().await;
+        }
         spawn(forgets_a_child()).await?;
         io::Result::Ok(())
     });
