@@ -208,7 +208,7 @@ fn r21_the_programs_do_what_they_are_for() {
         "select(Until",
         "select(Forever",
         "over at",
-        "Err(Violation(",
+        "Err(StillHasChildren",
     ] {
         assert!(seen(what) > 0, "{what:?} was seen {} times", seen(what));
     }
