@@ -33,6 +33,7 @@ use matou_core::{Cancellation, Config, EventsError, LocalResource, Orphans, Prom
 
 use self::resources::{Load, Owned};
 use self::task::Traced;
+pub(crate) use self::trace::quietly;
 use self::trace::{TRACE, Token, Trace, quiet_panics, reported, said};
 use crate::event::{Event, Outcome, Who};
 use crate::program::{ORPHANS, Program, Step};
