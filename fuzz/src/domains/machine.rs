@@ -14,10 +14,13 @@ use matou_core::simulation::{Reason, Recording, Simulation};
 use matou_core::sync::{Channel, Mutex, MutexGuard, Permit, Semaphore};
 use matou_core::{
     DomainId, EventsError, Exit, Promise, Report, Resource, RunError, Task, TaskId, await_all, await_first, await_one, current_task,
-    domain, protect, scope, time, yield_now,
+    domain, hook, protect, scope, time, yield_now,
 };
 
-use super::{Body, End, Ended, Event, For, MOST_TASKS, MUTEXES, Outcome, PERMITS, PLACES, Program, ROOM, SEMAPHORE, Step, VALUES, Whither};
+use super::{
+    Body, End, Ended, Event, For, MOST_HOOKS, MOST_TASKS, MUTEXES, Outcome, PERMITS, PLACES, Program, ROOM, SEMAPHORE, Step, VALUES,
+    Whither,
+};
 use crate::machine::quietly;
 
 /// What was seen of a run.
@@ -40,6 +43,7 @@ struct World {
     ids: RefCell<Vec<Option<TaskId>>>,
     resources: Cell<usize>,
     sent: Cell<usize>,
+    hooks: Cell<usize>,
     tokens: Cell<isize>,
 }
 
@@ -83,6 +87,7 @@ pub(super) fn observe(program: &Program) -> Seen {
         world.ids.replace(vec![None]);
         world.resources.set(0);
         world.sent.set(0);
+        world.hooks.set(0);
         world.tokens.set(0);
     });
     let simulation = Simulation::new(program.seed)
@@ -148,7 +153,7 @@ struct Traced {
 /// Says, when it is dropped, that the task is.
 struct Alive(usize);
 
-/// The domain, and whether the current task is this one.
+/// The domain, hook, and whether the current task is this one.
 fn here(task: usize) -> (usize, bool) {
     let current = current_task();
     let itself = WORLD.with(|world| {
@@ -262,6 +267,29 @@ fn own(task: usize) -> Owned {
     (resource, made)
 }
 
+/// A hook, until it is dropped.
+struct Hooked {
+    hook: usize,
+    _added: hook::Hook,
+}
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        log(Event::HookGone(self.hook));
+    }
+}
+
+/// Not many: each runs at every step of its domain.
+fn hooked() -> Option<Hooked> {
+    let hook = count(|world| &world.hooks);
+    let here = || domain::current().map_or(usize::MAX, DomainId::index);
+    (hook < MOST_HOOKS).then(|| {
+        log(Event::Hooked { hook, domain: here() });
+        let ran = move || log(Event::HookRan { hook, domain: here(), nobody: current_task().is_none() });
+        Hooked { hook, _added: hook::add(ran) }
+    })
+}
+
 /// Starts a child. What was to be given to one that is refused is the task's own.
 fn start(task: usize, body: usize, whither: Whither, gift: bool, scoped: bool, owned: &mut Vec<Owned>) -> Option<Child> {
     let child = WORLD.with(|world| {
@@ -316,6 +344,7 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
     let room = || WORLD.with(|world| world.ids.borrow().len()) < MOST_TASKS;
     let behind = |pick: usize| (body + 1 < bodies.len() && room()).then(|| body + 1 + pick % (bodies.len() - body - 1));
     let mut held: Vec<Held<'_>> = Vec::new();
+    let mut hooks = Vec::new();
     let (mut children, mut owned) = (Vec::new(), Vec::from_iter(gift));
     for step in &bodies[body].steps {
         match *step {
@@ -419,6 +448,7 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
                 log(Event::Scoped { task, failed: over.is_err() });
             }
             Step::Own => owned.push(own(task)),
+            Step::Hook => hooks.extend(hooked()),
             Step::Release => {
                 if let Some((resource, handle)) = owned.pop() {
                     log(Event::Releasing(resource));

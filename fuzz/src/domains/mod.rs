@@ -11,6 +11,8 @@
 mod machine;
 mod model;
 
+use std::collections::BTreeSet;
+
 use crate::input::Input;
 use crate::watch;
 
@@ -22,6 +24,9 @@ pub(crate) const PERMITS: usize = 3;
 pub(crate) const ROOM: usize = 2;
 /// How many tasks a program makes at most.
 pub(crate) const MOST_TASKS: usize = 40;
+
+/// How many hooks it adds at most.
+pub(crate) const MOST_HOOKS: usize = 3;
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
@@ -97,6 +102,8 @@ enum Step {
     },
     Own,
     Release,
+    /// Adds a hook, which stays until the task's future goes.
+    Hook,
 }
 
 impl Program {
@@ -153,7 +160,8 @@ fn step(input: &mut Input<'_>) -> Step {
         42 => Step::Protect(input.below(8) as u64),
         43 => Step::Scope { body: input.below(6), fails: input.below(2) == 1 },
         44 | 45 => Step::Own,
-        _ => Step::Release,
+        46 => Step::Release,
+        _ => Step::Hook,
     }
 }
 
@@ -271,6 +279,16 @@ enum Event {
         resource: usize,
         nobody: bool,
     },
+    Hooked {
+        hook: usize,
+        domain: usize,
+    },
+    HookRan {
+        hook: usize,
+        domain: usize,
+        nobody: bool,
+    },
+    HookGone(usize),
     Reported(String),
 }
 
@@ -294,8 +312,16 @@ pub fn check(program: &Program) -> Result<(), String> {
     Ok(())
 }
 
-/// How a run of this program ended, in a word: for who asks whether the programs reach every end.
-pub fn end_of(program: &Program) -> String {
-    let end = format!("{:?}", machine::observe(program).end);
-    end.split(['{', '(', ' ']).take(2).collect::<Vec<_>>().join(".")
+/// What a run of this program shows, in words: for who asks whether the programs reach everything.
+pub fn shows(program: &Program) -> BTreeSet<String> {
+    let seen = machine::observe(program);
+    let word = |text: String, words| text.split(['{', '(', ' ']).filter(|word| !word.is_empty()).take(words).collect::<Vec<_>>().join(".");
+    let event = |event: &Event| match *event {
+        Event::Asked { line, ready, .. } => format!("Asked.{line}.{ready}"),
+        Event::Finally { cancelled, .. } => format!("Finally.{cancelled}"),
+        Event::Scoped { failed, .. } => format!("Scoped.{failed}"),
+        Event::Got { outcome, .. } => format!("Got.{}", word(format!("{outcome:?}"), 1)),
+        _ => word(format!("{event:?}"), 1),
+    };
+    seen.events.iter().map(event).chain([word(format!("{:?}", seen.end), 2)]).collect()
 }

@@ -37,6 +37,8 @@ struct Model {
     /// The resource that its owner releases at this moment.
     releasing: Option<usize>,
     finalised: Vec<bool>,
+    /// The domain of each hook that was not removed, and whether it ran since the last poll there.
+    hooks: Vec<Option<(usize, bool)>>,
     /// What the event before this one made.
     born: Option<usize>,
     /// A call that is being refused: its closure is dropped already.
@@ -189,6 +191,20 @@ impl Model {
                 Ok(())
             }
             Event::Finalised { resource, nobody } => self.finalise(resource, nobody),
+            Event::Hooked { hook, domain } => {
+                require(hook == self.hooks.len(), "hooks are numbered one after the other")?;
+                self.hooks.push(Some((domain, false)));
+                Ok(())
+            }
+            Event::HookRan { hook, domain, nobody } => {
+                let alive = self.hooks[hook].is_some_and(|(own, _)| own == domain);
+                self.hooks[hook] = Some((domain, true));
+                require(alive && nobody, "R39: a hook runs on its own domain, with no task current, until it is removed")
+            }
+            Event::HookGone(hook) => {
+                self.hooks[hook] = None;
+                Ok(())
+            }
             Event::Reported(ref text) => Err(format!("nothing panics that nobody catches, and yet: {text}")),
         }
     }
@@ -232,6 +248,9 @@ impl Model {
         require(itself, "a task is polled with another one current")?;
         require(!self.tasks[task].dropped && self.tasks[task].returned.is_none(), "a task is polled after its end")?;
         require(self.broken.is_none(), "R44: a task is polled after a rule was broken")?;
+        for (_, ran) in self.hooks.iter_mut().flatten().filter(|(own, _)| *own == domain) {
+            require(std::mem::take(ran), "R39: a task is polled, and a hook did not run since the last")?;
+        }
         // R9: what was cancelled here is dropped before anything is polled here.
         let late = self.tasks.iter().any(|it| {
             let here = it.domain == Some(domain) && it.parent.and_then(|parent| self.tasks[parent].domain) == Some(domain);
