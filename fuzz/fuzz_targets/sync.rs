@@ -11,5 +11,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 
 #[cfg(not(fuzzing))]
 fn main() -> std::process::ExitCode {
-    matou_fuzz::each_file(|bytes| matou_fuzz::sync::check(bytes))
+    matou_fuzz::each_file(matou_fuzz::sync::check)
 }

@@ -19,6 +19,7 @@ use matou_core::time::Instant;
 
 use crate::input::Input;
 use crate::platform::Interrupt;
+use crate::same;
 use crate::shipped::fifo::Fifo;
 use crate::shipped::list::List;
 use crate::shipped::mailbox::Mailbox;
@@ -99,6 +100,11 @@ impl Model {
 /// # Errors
 /// What differs, in words.
 pub fn check(bytes: &[u8]) -> Result<(), String> {
+    let mut done = Vec::new();
+    follow(&mut Input::new(bytes), &mut done).map_err(|why| format!("{why}; after these operations and nodes: {done:?}"))
+}
+
+fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), String> {
     let node = |number| Node { number, next: Next::new(None), links: Links::new() };
     let nodes: Box<[Node]> = (0..NODES).map(node).collect();
     let timers: Box<[TimerNode]> = (0..NODES).map(|_| TimerNode::new(Instant::from_nanos(0))).collect();
@@ -111,17 +117,10 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     // SAFETY: nobody sleeps yet; the bell outlives the mailbox, and does not panic.
     unsafe { inbox.install(NonNull::from(&bell as &dyn Interrupt)) };
     let mut model = Model::default();
-    let mut input = Input::new(bytes);
-    let mut done = Vec::new();
     let mut order = 0;
     while !input.is_over() {
         let (operation, node) = (input.below(17), input.below(NODES));
         done.push((operation, node));
-        let same = |what: &str, seen: &dyn std::fmt::Debug, due: &dyn std::fmt::Debug| {
-            let (seen, due) = (format!("{seen:?}"), format!("{due:?}"));
-            let differs = || format!("{what} is {seen}, and should be {due}, after {done:?}");
-            (seen == due).then_some(()).ok_or_else(differs)
-        };
         let (chained, listed) = (model.chained(node), model.list.contains(&node));
         match operation {
             0 | 1 if !chained => {
@@ -134,7 +133,7 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
                 unsafe { fifo.push_front(at(node)) };
                 model.fifo.push_front(node);
             }
-            3 => same("popped", &fifo.pop().map(number), &model.fifo.pop_front())?,
+            3 => same("popped", fifo.pop().map(number), model.fifo.pop_front())?,
             4 if !listed => {
                 // SAFETY: *Once*.
                 unsafe { list.push_back(at(node)) };
@@ -158,7 +157,7 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
             }
             9 => {
                 let first = (!model.list.is_empty()).then(|| model.list.remove(0));
-                same("the first of the list", &list.pop_front().map(number), &first)?;
+                same("the first of the list", list.pop_front().map(number), first)?;
             }
             10 | 11 if !chained => {
                 // SAFETY: *Once*; the mailbox outlives the node's stay.
@@ -167,12 +166,12 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
                 model.wakes();
             }
             12 => {
-                same("what was taken", &inbox.take().map(number).collect::<Vec<_>>(), &std::mem::take(&mut model.inbox))?;
+                same("what was taken", inbox.take().map(number).collect::<Vec<_>>(), std::mem::take(&mut model.inbox))?;
                 model.asleep = false;
             }
             13 if node < NODES / 2 => {
                 let may = model.inbox.is_empty() && !model.asleep;
-                same("whether it sleeps", &inbox.sleep(), &may)?;
+                same("whether it sleeps", inbox.sleep(), may)?;
                 model.asleep |= may;
             }
             13 => {
@@ -198,10 +197,10 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
                 let due = model.timers.first().copied().filter(|&(deadline, ..)| deadline <= now);
                 let before = wakers.iter().map(|waker| waker.0.load(Ordering::Relaxed)).collect::<Vec<_>>();
                 let popped = queue.pop_expired(Instant::from_nanos(now));
-                same("whether a timer expired", &popped.is_some(), &due.is_some())?;
+                same("whether a timer expired", popped.is_some(), due.is_some())?;
                 popped.flatten().into_iter().for_each(Waker::wake);
                 let woken = (0..NODES).find(|&other| wakers[other].0.load(Ordering::Relaxed) != before[other]);
-                same("whose timer expired", &woken, &due.map(|(_, _, other)| other))?;
+                same("whose timer expired", woken, due.map(|(_, _, other)| other))?;
                 model.timers.retain(|timer| Some(*timer) != due);
             }
             _ => {}
@@ -215,14 +214,16 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
             // SAFETY: it is in the list.
             next = unsafe { list.after(node) };
         }
-        same("the list", &(walked, list.is_empty()), &(&model.list, model.list.is_empty()))?;
-        same("the queue's front", &(fifo.front().map(number), fifo.is_empty()), &(model.fifo.front(), model.fifo.is_empty()))?;
-        same("whether the mailbox looks empty", &inbox.looks_empty(), &(model.inbox.is_empty() && !model.asleep))?;
-        same("how often the bell rang", &bell.0.load(Ordering::Relaxed), &model.rings)?;
+        same("the list", (&walked, list.is_empty()), (&model.list, model.list.is_empty()))?;
+        same("the queue's front", (fifo.front().map(number), fifo.is_empty()), (model.fifo.front().copied(), model.fifo.is_empty()))?;
+        same("whether the mailbox looks empty", inbox.looks_empty(), model.inbox.is_empty() && !model.asleep)?;
+        same("how often the bell rang", bell.0.load(Ordering::Relaxed), model.rings)?;
         let earliest = model.timers.first().map(|&(deadline, ..)| deadline);
-        same("the earliest timer", &(queue.earliest().map(Instant::as_nanos), queue.is_empty()), &(earliest, model.timers.is_empty()))?;
+        same("the earliest timer", (queue.earliest().map(Instant::as_nanos), queue.is_empty()), (earliest, model.timers.is_empty()))?;
         let linked = |node: usize| model.timers.iter().any(|&(_, _, other)| other == node);
-        same("the timers", &timers.iter().map(TimerNode::is_linked).collect::<Vec<_>>(), &(0..NODES).map(linked).collect::<Vec<_>>())?;
+        for (node, timer) in timers.iter().enumerate() {
+            same("whether a timer is set", timer.is_linked(), linked(node))?;
+        }
     }
     while queue.clear().is_some() {}
     inbox.close();

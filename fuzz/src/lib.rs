@@ -12,6 +12,11 @@
 //! | [`model`] | predicts it from the rules |
 //! | [`verdict`] | compares |
 //! | `watch` | ends the process when a program does not end |
+//! | [`domains`] | programs over several simulated domains, with a language, a machine and a model of their own |
+//! | [`sync`] | what tasks wait for, polled by hand |
+//! | [`containers`] | the containers of the core |
+//! | `line` | the model of those who wait, for `domains` and `sync` |
+//! | [`input`] | bytes as a row of choices, for those three |
 //!
 //! Three front ends use this library: the fuzz target, the same binary without libFuzzer, which tells what it thinks of files, and the
 //! tests, which need no nightly compiler. See `fuzz/README.md`.
@@ -79,6 +84,11 @@ pub fn each_file(check: impl Fn(&[u8]) -> Result<(), String>) -> std::process::E
         }
     }
     std::process::ExitCode::from(u8::from(failed))
+}
+
+/// Whether what was seen is what is due.
+pub(crate) fn same<T: std::fmt::Debug + PartialEq>(what: &str, seen: T, due: T) -> Result<(), String> {
+    if seen == due { Ok(()) } else { Err(format!("{what}: {seen:?}, and should be {due:?}")) }
 }
 
 /// Bytes by chance, the same for the same seed: programs for those who have no fuzzer.

@@ -19,6 +19,7 @@ use matou_core::sync::{Channel, Condition, Lazy, Mutex, MutexGuard, Notify, Perm
 
 use crate::input::Input;
 use crate::line::{Grant, Line};
+use crate::same;
 
 const SLOTS: usize = 8;
 const PERMITS: usize = 2;
@@ -255,10 +256,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
             },
         };
         let slot = &mut slots[who];
-        let same = |seen: &dyn std::fmt::Debug, due: &dyn std::fmt::Debug| {
-            let (seen, due) = (format!("{seen:?}"), format!("{due:?}"));
-            if seen == due { Ok(()) } else { Err(format!("slot {who} gave {seen}, and should give {due}")) }
-        };
+        let what = "what an operation gave, or what can be asked after it";
         match if over { 10 } else { input.below(20) } {
             // Starts, goes on, or ends what is in a slot.
             0..=9 => match std::mem::replace(slot, Slot::Empty) {
@@ -316,7 +314,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
                                 Out::Permit(permit) => Said::Permit(permit.permits()),
                                 Out::Done(said) => *said,
                             };
-                            same(&said, &due)?;
+                            same(what, &said, &due)?;
                             *slot = match out {
                                 Out::Guard(guard) => Slot::Guard(guard),
                                 Out::Permit(permit) => Slot::Permit(permit),
@@ -375,7 +373,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
                     0 => {
                         let taken = model.semaphore.permits.min(1);
                         model.semaphore.permits -= taken;
-                        same(&semaphore.forget_permits(1), &taken)?;
+                        same(what, &semaphore.forget_permits(1), &taken)?;
                     }
                     _ => {
                         semaphore.add_permits(add);
@@ -399,18 +397,18 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
                     condition.broadcast();
                     model.condition.sweep();
                 } else {
-                    same(&condition.signal(), &model.condition.signal())?;
+                    same(what, &condition.signal(), &model.condition.signal())?;
                 }
             }
             16 => {
                 done.push(format!("try_send {number}"));
                 let due = model.places.try_take(1) && model.push(number).is_some();
-                same(&channel.try_send((number, alive.clone())).is_ok(), &due)?;
+                same(what, &channel.try_send((number, alive.clone())).is_ok(), &due)?;
             }
             17 => {
                 done.push("try_receive".into());
                 let due = if model.values.closed || model.values.try_take(1) { model.pop() } else { None };
-                same(&channel.try_receive().ok().map(|value| value.0), &due)?;
+                same(what, &channel.try_receive().ok().map(|value| value.0), &due)?;
             }
             18 => {
                 done.push("the computation may end, or not".into());
@@ -431,7 +429,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
                 2..=6 => {
                     done.push("try_lock".into());
                     let guard = mutex.try_lock();
-                    same(&guard.is_some(), &model.mutex.try_take(1))?;
+                    same(what, &guard.is_some(), &model.mutex.try_take(1))?;
                     if guard.is_some() {
                         drop(guard);
                         model.mutex.release(1);
@@ -440,7 +438,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
                 _ => {
                     done.push("try_acquire".into());
                     let permit = semaphore.try_acquire();
-                    same(&permit.is_ok(), &model.semaphore.try_take(1))?;
+                    same(what, &permit.is_ok(), &model.semaphore.try_take(1))?;
                     if permit.is_ok() {
                         drop(permit);
                         model.semaphore.release(1);
@@ -451,7 +449,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<String>) -> Result<(), String> {
         let seen = (semaphore.available_permits(), semaphore.is_closed(), channel.len(), channel.is_closed(), begun.get(), lazy.peek());
         let due =
             (model.semaphore.permits, model.semaphore.closed, model.buffer.len(), model.places.closed, model.begun, model.forced.as_ref());
-        same(&seen, &due)?;
+        same(what, &seen, &due)?;
         let mut sending = 0;
         for (who, slot) in slots.iter().enumerate() {
             if let Slot::Waits { kind, bell, .. } = slot {

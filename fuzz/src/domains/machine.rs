@@ -144,10 +144,12 @@ impl std::fmt::Display for Token {
     }
 }
 
+type Performance = Pin<Box<dyn Future<Output = Result<Token, Token>>>>;
+
 /// The future of a task, or what is to make it: either says when it is dropped.
 struct Traced {
     alive: Alive,
-    inner: Option<Pin<Box<dyn Future<Output = Result<Token, Token>>>>>,
+    inner: Option<Performance>,
 }
 
 /// Says, when it is dropped, that the task is.
@@ -242,14 +244,13 @@ async fn wait<F: Future>(task: usize, line: usize, needs: usize, future: F) -> F
     log(Event::Waits(task, For::Line(line)));
     let mut leave = Leave(task, line, false);
     let mut future = pin!(future);
-    let output = poll_fn(|cx| {
+    poll_fn(|cx| {
         let polled = future.as_mut().poll(cx);
         leave.2 = polled.is_pending();
         log(Event::Asked { task, line, needs, ready: polled.is_ready() });
         polled
     })
-    .await;
-    output
+    .await
 }
 
 type Child = (usize, Promise<Token, Token>);
