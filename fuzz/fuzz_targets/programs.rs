@@ -17,30 +17,14 @@ libfuzzer_sys::fuzz_target!(|program: matou_fuzz::program::Program| {
 
 #[cfg(not(fuzzing))]
 fn main() -> std::process::ExitCode {
-    let mut failed = false;
-    for path in std::env::args_os().skip(1) {
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                eprintln!("{}: {error}", path.display());
-                failed = true;
-                continue;
-            }
-        };
-        let program = matou_fuzz::program::Program::decode(&bytes);
-        match matou_fuzz::check(&program) {
-            Ok((observed, _)) => {
-                println!("{}: {program:#?}", path.display());
-                for event in observed.events {
-                    println!("  {event:?}");
-                }
-                println!("  {:?}", observed.end);
-            }
-            Err(difference) => {
-                eprintln!("{}: {difference}", path.display());
-                failed = true;
-            }
+    matou_fuzz::each_file(|bytes| {
+        let program = matou_fuzz::program::Program::decode(bytes);
+        let (observed, _) = matou_fuzz::check(&program)?;
+        println!("{program:#?}");
+        for event in observed.events {
+            println!("  {event:?}");
         }
-    }
-    std::process::ExitCode::from(u8::from(failed))
+        println!("  {:?}", observed.end);
+        Ok(())
+    })
 }

@@ -12,16 +12,42 @@
 //! | [`model`] | predicts it from the rules |
 //! | [`verdict`] | compares |
 //! | `watch` | ends the process when a program does not end |
+//! | [`domains`] | programs over several simulated domains, with a language, a machine and a model of their own |
+//! | [`sync`] | what tasks wait for, polled by hand |
+//! | [`containers`] | the containers of the core |
+//! | `line` | the model of those who wait, for `domains` and `sync` |
+//! | [`input`] | bytes as a row of choices, for those three |
 //!
 //! Three front ends use this library: the fuzz target, the same binary without libFuzzer, which tells what it thinks of files, and the
 //! tests, which need no nightly compiler. See `fuzz/README.md`.
 
+pub mod containers;
+pub mod domains;
 pub mod event;
+pub mod input;
+mod line;
 pub mod machine;
 pub mod model;
 pub mod program;
+pub mod sync;
 pub mod verdict;
 mod watch;
+
+/// The containers of the core, which nobody else can reach: the very files that ship.
+#[allow(dead_code, unused_imports)] // What the core uses of them, this crate need not.
+#[path = "../../core/src/container/mod.rs"]
+mod shipped;
+
+// What those files name.
+use matou_core::{platform, time};
+
+/// The core's shim, where one thread is all there is.
+mod shim {
+    pub(crate) use std::cell::Cell as HandedCell;
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+    pub(crate) use std::hint::spin_loop as pause;
+}
 
 use crate::machine::Observed;
 use crate::model::{Choices, Predicted, predict};
@@ -44,6 +70,25 @@ pub fn check(program: &Program) -> Result<(Observed, Predicted), String> {
         return Err(format!("R21: the same program and seed, and another run; they part at event {first:?}\n{observed:#?}\n{again:#?}"));
     }
     Ok((observed, predicted))
+}
+
+/// Checks the files that the command line names: what a target is where there is no fuzzer.
+pub fn each_file(check: impl Fn(&[u8]) -> Result<(), String>) -> std::process::ExitCode {
+    let mut failed = false;
+    for path in std::env::args_os().skip(1) {
+        let checked = std::fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| check(&bytes));
+        failed |= checked.is_err();
+        match checked {
+            Ok(()) => println!("{}: as it should be", path.display()),
+            Err(why) => eprintln!("{}: {why}", path.display()),
+        }
+    }
+    std::process::ExitCode::from(u8::from(failed))
+}
+
+/// Whether what was seen is what is due.
+pub(crate) fn same<T: std::fmt::Debug + PartialEq>(what: &str, seen: T, due: T) -> Result<(), String> {
+    if seen == due { Ok(()) } else { Err(format!("{what}: {seen:?}, and should be {due:?}")) }
 }
 
 /// Bytes by chance, the same for the same seed: programs for those who have no fuzzer.

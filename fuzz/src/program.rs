@@ -327,6 +327,11 @@ impl Program {
         self.seed % 4 == 3
     }
 
+    /// How many domains with nothing to do step between its own, in a simulation; `None` for a run on the smallest platform.
+    pub fn idle_domains(&self) -> Option<usize> {
+        usize::from(self.seed).checked_sub(usize::from(PICKS) / 2)
+    }
+
     /// The effects in a poll.
     pub fn effects(&self) -> u32 {
         QUANTA[usize::from(self.quanta) % QUANTA.len()]

@@ -1,6 +1,7 @@
 //! The machine: runs a program on matou and writes down all that can be seen of it.
 //!
-//! One task of the program is one [`Traced`] future on one domain of the smallest platform. What several tasks can reach lies in a
+//! One task of the program is one [`Traced`] future on one domain: of the smallest platform, or of a simulation in which other domains step in
+//! between and have nothing to do. What several tasks can reach lies in a
 //! [`World`]; what a task holds lies in its [`Hold`], which is dropped with its future. What happens is written to a log of this thread's,
 //! because values and finalisers must be able to say that they were dropped or run, and own nothing but numbers.
 //!
@@ -25,14 +26,17 @@ mod task;
 mod trace;
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::panic::Location;
 use std::rc::Rc;
 
 use matou_core::platform::{Bare, NothingToWaitFor};
+use matou_core::simulation::{Reason, Simulation};
 use matou_core::{Cancellation, Config, EventsError, LocalResource, Orphans, Promise, Resource, RunError, Violation, run};
 
 use self::resources::{Load, Owned};
 use self::task::Traced;
+pub(crate) use self::trace::quietly;
 use self::trace::{TRACE, Token, Trace, quiet_panics, reported, said};
 use crate::event::{Event, Outcome, Who};
 use crate::program::{ORPHANS, Program, Step};
@@ -42,6 +46,9 @@ use crate::program::{ORPHANS, Program, Step};
 macro_rules! here {
     (run($platform:expr, $config:expr, $main:expr)) => {
         (run($platform, $config, $main), Location::caller())
+    };
+    ($simulation:ident.run($main:expr)) => {
+        ($simulation.run($main), Location::caller())
     };
     (spawn($future:expr)) => {
         (spawn($future), Location::caller())
@@ -123,17 +130,20 @@ fn observe_with<R: Owned>(program: &Program) -> Observed {
     });
     let main = Traced::new(&world, 0);
     main.life.set(Some(world.number(Location::caller())));
-    let config = Config::new().seed(u64::from(program.seed)).quanta(program.effects()).on_report(reported);
-    let (ended, place): (Result<Token, RunError<Token, NothingToWaitFor>>, _) = here!(run(&Bare, config, main));
-    world.places.borrow_mut()[0] = place;
-    let end = match ended {
-        Ok(value) => Ended::Outcome(Outcome::Value(value.0)),
-        Err(RunError::Failed(error)) => Ended::Outcome(Outcome::Error(error.0)),
-        Err(RunError::Panicked(panic)) => Ended::Outcome(Outcome::Panicked(said(&panic.message()))),
-        Err(RunError::Violation(violation)) => Ended::Violation(violation),
-        Err(RunError::Events(_, EventsError::Failed(_))) => Ended::Stuck,
-        Err(other) => Ended::Unexpected(other.to_string()),
+    let (seed, effects) = (u64::from(program.seed), program.effects());
+    let (end, place) = match program.idle_domains() {
+        None => {
+            let config = Config::new().seed(seed).quanta(effects).on_report(reported);
+            let (ended, place) = here!(run(&Bare, config, main));
+            (end_of(ended, |NothingToWaitFor| true), place)
+        }
+        Some(idle) => {
+            let simulation = Simulation::new(seed).domains(idle).quanta(effects).on_report(reported);
+            let (ended, place) = here!(simulation.run(main));
+            (end_of(ended, |stopped| stopped.reason() == Reason::Deadlock), place)
+        }
     };
+    world.places.borrow_mut()[0] = place;
     let mut leaked = Vec::new();
     // What is left belongs to nobody any more (R46): its use is an error, its drop does nothing.
     for (number, (resource, _)) in world.resources.borrow().iter().enumerate() {
@@ -159,6 +169,17 @@ fn observe_with<R: Owned>(program: &Program) -> Observed {
         }
         Observed { events: trace.events.take(), end, born, owned, orphans, leaked }
     })
+}
+
+fn end_of<X: Display>(ended: Result<Token, RunError<Token, X>>, is_stuck: impl Fn(&X) -> bool) -> Ended {
+    match ended {
+        Ok(value) => Ended::Outcome(Outcome::Value(value.0)),
+        Err(RunError::Failed(error)) => Ended::Outcome(Outcome::Error(error.0)),
+        Err(RunError::Panicked(panic)) => Ended::Outcome(Outcome::Panicked(said(&panic.message()))),
+        Err(RunError::Violation(violation)) => Ended::Violation(violation),
+        Err(RunError::Events(_, EventsError::Failed(stuck))) if is_stuck(&stuck) => Ended::Stuck,
+        Err(other) => Ended::Unexpected(other.to_string()),
+    }
 }
 
 type Children = Orphans<Token, Token>;

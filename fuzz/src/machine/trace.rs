@@ -50,6 +50,15 @@ pub(super) fn quiet_panics() {
     });
 }
 
+/// Runs what may panic as the fuzzer says, and shows no panic of it.
+pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    quiet_panics();
+    TRACE.with(|trace| trace.running.set(true));
+    let result = run();
+    TRACE.with(|trace| trace.running.set(false));
+    result
+}
+
 pub(super) fn said(message: &str) -> Said {
     let number = |kind: &str| message.strip_prefix(kind).and_then(|number| number.parse::<u64>().ok());
     match (number("fuzzed task "), number("fuzzed destructor "), number("fuzzed finaliser ")) {
