@@ -1,72 +1,17 @@
 #!/usr/bin/env bash
-# Builds the firmware for three bare targets and runs it in an emulator. It fails if a rule does not hold.
-#
-# What it needs is in Debian's packages, which it installs where it may: a Rust toolchain with the library's sources (`rustc-web`, `cargo-web`,
-# `rust-web-src`), from which `core` is built, and the emulators. Where they are not to be had it says so, and skips (status 0).
+# Builds the firmware and its example for three bare targets and runs them in an emulator. It fails if a rule does not hold.
 set -euo pipefail
-cd "$(dirname "$0")"
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/firmware
-# Debian's toolchain beside rustup's. Building `core` is not stable yet: that is what the bootstrap variable is for.
-export PATH=/usr/bin:/bin RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTUP_TOOLCHAIN RUSTC_WORKSPACE_WRAPPER
+. "$(dirname "$0")/bare.sh"
 
-has() {
-    [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d /usr/lib/rustlib/src/rust/library/core ] &&
-        command -v qemu-system-arm >/dev/null && command -v qemu-system-riscv32 >/dev/null
-}
-
-if ! has; then
-    packages='rustc-web cargo-web rust-web-src qemu-system-arm qemu-system-misc'
-    skip() {
-        echo "skipped: $1. It needs the Debian packages $packages"
-        exit 0
-    }
-    command -v apt-get >/dev/null || skip 'this is not Debian'
-    [ "$(id -u)" -eq 0 ] || skip 'packages are installed by root'
-    # shellcheck disable=SC2086 # One word each.
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $packages; } >/dev/null 2>&1 ||
-        skip 'the packages could not be installed'
-    has || skip 'the packages are there, and something is still missing'
-fi
-
-# The linker that comes with rustup's toolchain, or Debian's.
-lld=$(find "$HOME"/.rustup/toolchains/*/lib/rustlib/*/bin /usr/lib/rustlib/*/bin -name rust-lld 2>/dev/null | sort | head -1 || true)
-if [ -z "$lld" ]; then
-    echo 'skipped: there is no lld, neither of rustup nor of Debian (package lld)'
-    exit 0
-fi
-
-build() { # target, flags of cargo
-    local target=$1
-    shift
-    local variable=CARGO_TARGET_${target^^}
-    variable=${variable//-/_}
-    # riscv-rt's script does not take the memory's in by itself.
-    local scripts='-C link-arg=-Tlink.x'
-    [[ $target != riscv* ]] || scripts="-C link-arg=-Tmemory.x $scripts"
-    env "${variable}_LINKER=$lld" "${variable}_RUSTFLAGS=-C linker-flavor=ld.lld $scripts" \
-        cargo build --quiet --target "$target" -Zbuild-std=core "$@"
-}
-
-emulate() { # target, program
-    local machine
-    case $1 in
-    thumb*) machine='qemu-system-arm -machine lm3s6965evb' ;;
-    riscv*) machine='qemu-system-riscv32 -machine virt -bios none' ;;
-    esac
-    # A word for whoever reads the serial line; its other direction is not used.
-    # shellcheck disable=SC2086
-    printf matou | timeout 60 $machine -display none -monitor none -serial stdio -semihosting-config enable=on,target=native -kernel "$2"
-}
-
-for target in thumbv7m-none-eabi thumbv6m-none-eabi riscv32imac-unknown-none-elf; do
-    features=()
-    [ "$target" != thumbv6m-none-eabi ] || features=(--features no-cas)
+for target in "${targets[@]}"; do
     for profile in dev release; do
-        build "$target" --profile "$profile" "${features[@]}"
+        build "$target" --profile "$profile" --bins --examples
         folder=debug
         [ "$profile" = dev ] || folder=release
         echo "=== $target, $profile"
         emulate "$target" "$CARGO_TARGET_DIR/$target/$folder/firmware"
+        said=$(emulate "$target" "$CARGO_TARGET_DIR/$target/$folder/examples/start")
+        echo "$said"
+        [[ $said == matou* ]] || { echo 'the example did not give back what it got' >&2 && exit 1; }
     done
 done

@@ -180,7 +180,7 @@ fn place_root(birth: &Birth, root: Root) -> Option<TaskRef> {
 fn place_root(birth: &Birth, root: Root) -> Option<TaskRef> {
     use crate::task::pool::TaskPool;
     /// The main tasks of the runs under way, and of those whose main waker is still about.
-    static ROOTS: TaskPool<4, 64> = TaskPool::new();
+    static ROOTS: TaskPool<4, { size_of::<[usize; 8]>() }> = TaskPool::new();
     ROOTS.root(birth, root)
 }
 

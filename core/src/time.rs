@@ -45,12 +45,14 @@ impl Instant {
 
     /// The time `duration` later, [`Instant::MAX`] where the clock does not reach so far.
     pub fn saturating_add(self, duration: Duration) -> Instant {
-        Instant(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        self.checked_add(duration).unwrap_or(Instant::MAX)
     }
 
     /// The time `duration` later, if the clock reaches so far.
     pub fn checked_add(self, duration: Duration) -> Option<Instant> {
-        self.0.checked_add(u64::try_from(duration.as_nanos()).ok()?).map(Instant)
+        // In 64 bits, as `as_nanos` counts in 128, which small processors do at length.
+        let whole = duration.as_secs().checked_mul(1_000_000_000)?;
+        self.0.checked_add(whole)?.checked_add(duration.subsec_nanos().into()).map(Instant)
     }
 
     /// How long after `earlier` this is; zero if it is before.

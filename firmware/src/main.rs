@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+#[allow(dead_code, unused_imports)] // The programs of `examples` use another part of it.
 mod board;
 mod rules;
 

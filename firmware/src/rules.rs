@@ -31,16 +31,20 @@ rules!(
     r02_await_gives_the_value_or_the_failure,
     r03_a_child_left_behind_is_a_violation,
     r04_a_failed_task_takes_its_children_along_and_ends_after_them,
+    r05_only_the_parent_may_await,
     r06_dropping_a_promise_forgets_the_child,
     r07_one_the_first_and_all_of_several,
     r09_cancel_marks_and_the_drop_comes_before_ordinary_tasks,
     r10_in_every_state_a_task_can_be_cancelled,
     r12_a_cancelled_task_is_never_polled_again,
+    r13_cancellations_that_meet_end_each_task_once,
     r14_protect_calls_finally_and_on_cancellation,
     r19_run_again_and_not_inside_a_run,
     r20_nothing_runs_while_there_is_nothing_to_do,
+    r21_the_same_seed_makes_the_same_choices,
     r33_a_point_is_resumed_by_the_interrupt_driven_queue,
     r34_a_point_given_up_is_told_once_and_a_full_table_says_so,
+    r35_events_are_looked_for_while_a_task_always_runs,
     r36_runnable_tasks_run_first_in_first_out,
     r36_a_task_that_always_finds_its_data_ready_lets_others_run,
     r37_without_events_a_suspension_is_an_error,
@@ -156,6 +160,23 @@ fn r04_a_failed_task_takes_its_children_along_and_ends_after_them() {
         assert!(matches!(parent.await, Err(Exit::Failed("it fails"))));
         assert_eq!(DROPPED.load(Ordering::Relaxed), 3);
     });
+}
+
+fn r05_only_the_parent_may_await() {
+    static RESUMED: AtomicU32 = AtomicU32::new(0);
+    let ended = run(&Board, Config::new(), async {
+        let child = spawn(async { 7 });
+        let stranger = spawn(async move {
+            let value = child.await.unwrap_or(0);
+            count(&RESUMED);
+            value
+        });
+        let _ = stranger.await;
+        count(&RESUMED);
+    });
+    let Err(RunError::Violation(violation)) = ended else { panic!("it is not its child") };
+    assert!(matches!(violation.kind, ViolationKind::NotAChild { .. }), "{violation}");
+    assert_eq!(RESUMED.load(Ordering::Relaxed), 0);
 }
 
 fn r06_dropping_a_promise_forgets_the_child() {
@@ -292,6 +313,47 @@ fn r12_a_cancelled_task_is_never_polled_again() {
     });
 }
 
+fn r13_cancellations_that_meet_end_each_task_once() {
+    static DROPPED: AtomicU32 = AtomicU32::new(0);
+    /// Cancels the child while the parent, which is being cancelled itself, is dropped.
+    struct Cancels(Option<Promise<u32>>);
+    impl Drop for Cancels {
+        fn drop(&mut self) {
+            drop(self.0.take().map(Promise::cancel));
+        }
+    }
+    async fn guarded() -> u32 {
+        let _guard = Guard(&DROPPED);
+        pending().await
+    }
+    go(async {
+        let parent = spawn(async {
+            let _guard = Guard(&DROPPED);
+            let _held = Cancels(Some(spawn(guarded())));
+            let forgotten = spawn(guarded());
+            yield_now().await;
+            forgotten.cancel().await;
+            pending().await
+        });
+        // Once for the children to be made, once for them to run, and the parent to wait for the end of one.
+        yield_now().await;
+        yield_now().await;
+        parent.cancel().await;
+        assert_eq!(DROPPED.load(Ordering::Relaxed), 3);
+
+        // The parent has marked its child and is marked in the same moment; neither has run.
+        let parent = spawn(async {
+            let _guard = Guard(&DROPPED);
+            let _cancelled = spawn(guarded()).cancel();
+            pending().await
+        });
+        yield_now().await;
+        parent.cancel().await;
+        assert_eq!(DROPPED.load(Ordering::Relaxed), 4);
+    });
+    assert_eq!(POOL.free(), 8);
+}
+
 fn r14_protect_calls_finally_and_on_cancellation() {
     static JOURNAL: Journal = Journal::new();
     go(async {
@@ -335,6 +397,24 @@ fn r20_nothing_runs_while_there_is_nothing_to_do() {
     });
 }
 
+fn r21_the_same_seed_makes_the_same_choices() {
+    let chosen = |seed| {
+        let order = RefCell::new(Vec::<u32, 6>::new());
+        let ended = run(&Board, Config::new().seed(seed), async {
+            let mut some = [0, 1, 2, 3, 4, 5].map(|number| Some(spawn(async move { number })));
+            // All have ended, so that chance decides.
+            yield_now().await;
+            while let Some(ended) = await_one_in(&mut some).await {
+                let _ = order.borrow_mut().push(ended.unwrap_or(100));
+            }
+        });
+        assert!(ended.is_ok());
+        order.into_inner()
+    };
+    assert_eq!(chosen(7), chosen(7));
+    assert!((0..7).any(|seed| chosen(seed) != chosen(7)), "the seed decides");
+}
+
 fn r33_a_point_is_resumed_by_the_interrupt_driven_queue() {
     go(async {
         for expected in *b"matou" {
@@ -363,6 +443,24 @@ fn r34_a_point_given_up_is_told_once_and_a_full_table_says_so() {
         time::sleep(Duration::from_millis(2)).await;
         assert_eq!(board::given_up() - before, 1, "they were never registered");
     });
+}
+
+fn r35_events_are_looked_for_while_a_task_always_runs() {
+    static FIRED: AtomicU32 = AtomicU32::new(0);
+    let ended = run(&Board, Config::new().quanta(4), async {
+        let slept = board::sleeps();
+        let sleeper = spawn(async {
+            time::sleep(Duration::from_millis(3)).await;
+            count(&FIRED);
+            0
+        });
+        while FIRED.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
+        assert_eq!(board::sleeps(), slept, "there was always somebody to run");
+        assert!(sleeper.await.is_ok());
+    });
+    assert!(ended.is_ok());
 }
 
 fn r36_runnable_tasks_run_first_in_first_out() {

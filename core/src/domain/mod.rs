@@ -150,6 +150,7 @@ impl Domain {
     ///
     /// # Safety
     /// `run` outlives the domain (*Run*).
+    #[inline(never)] // What it is made from is not in the frame of `run` for as long as that lasts: small processors have small stacks.
     pub(crate) unsafe fn new(id: DomainId, run: NonNull<Run>, suspends: bool) -> Domain {
         // SAFETY: *Run*, promised by the caller.
         let shared = unsafe { run.as_ref() };

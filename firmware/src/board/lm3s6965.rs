@@ -22,6 +22,7 @@ mod uart {
     pub const INTERRUPT_MASK: *mut u32 = 0x4000_C038 as _;
     pub const INTERRUPT_CLEAR: *mut u32 = 0x4000_C044 as _;
     pub const RECEIVER_EMPTY: u32 = 1 << 4;
+    pub const SENDER_FULL: u32 = 1 << 5;
     pub const ENABLE: u32 = 1 | 1 << 8 | 1 << 9;
     pub const RECEIVED: u32 = 1 << 4 | 1 << 6;
 }
@@ -63,6 +64,15 @@ pub fn wake_at(_tick: u64) {}
 /// Sleeps until an interrupt is pending. Interrupts are off; those that came before end the sleep at once.
 pub fn sleep() {
     cortex_m::asm::wfi();
+}
+
+/// Sends a byte, as soon as there is room for it.
+pub fn send(byte: u8) {
+    // SAFETY: the addresses are those of this chip's UART 0; only tasks send.
+    unsafe {
+        while ptr::read_volatile(uart::FLAGS) & uart::SENDER_FULL != 0 {}
+        ptr::write_volatile(uart::DATA, byte.into());
+    }
 }
 
 /// Raises the interrupt of UART 0, as a byte that comes does.

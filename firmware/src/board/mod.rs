@@ -1,4 +1,4 @@
-//! What a board brings: a clock, a sleep that an interrupt ends, and bytes that an interrupt handler puts into a queue.
+//! What a board brings: a clock, a sleep that an interrupt ends, and a serial line whose interrupt handler puts bytes into a queue.
 //!
 //! It is the whole of a platform for one core: an [`Events`] whose `select` looks at the queue and waits for an interrupt, an [`Interrupt`] that is
 //! a flag, and a [`Platform`] that calls `main`.
@@ -23,7 +23,7 @@ use matou_core::sync::Channel;
 use matou_core::time::Instant;
 use matou_core::{DomainId, PointId};
 
-pub use chip::raise;
+pub use chip::{raise, send};
 
 /// Bytes that came, and were not read.
 static QUEUE: Mutex<RefCell<Deque<u8, 64>>> = Mutex::new(RefCell::new(Deque::new()));

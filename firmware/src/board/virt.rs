@@ -21,6 +21,7 @@ mod uart {
     pub const INTERRUPT_ENABLE: *mut u8 = 0x1000_0001 as _;
     pub const STATUS: *mut u8 = 0x1000_0005 as _;
     pub const READY: u8 = 1;
+    pub const SENDER_EMPTY: u8 = 1 << 5;
     /// Its number at the PLIC.
     pub const NUMBER: usize = 10;
 }
@@ -76,6 +77,15 @@ pub fn wake_at(tick: u64) {
 /// Sleeps until an interrupt is pending. Interrupts are off; those that came before end the sleep at once.
 pub fn sleep() {
     riscv::asm::wfi();
+}
+
+/// Sends a byte, as soon as there is room for it.
+pub fn send(byte: u8) {
+    // SAFETY: the addresses are those of this machine's UART; only tasks send.
+    unsafe {
+        while ptr::read_volatile(uart::STATUS) & uart::SENDER_EMPTY == 0 {}
+        ptr::write_volatile(uart::DATA, byte);
+    }
 }
 
 /// Raises an interrupt by software.
