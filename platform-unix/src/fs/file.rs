@@ -431,8 +431,8 @@ impl File {
     /// Another handle on the same open file. They share the position.
     ///
     /// It takes `&mut self`, unlike the standard library's, as it waits for what was given up. After a later read of one handle that is
-    /// dropped while it runs, the shared position is not said until that handle's next operation: what the other one does meanwhile may
-    /// be done behind the bytes that were read, and what it does to the position is moved back by them.
+    /// dropped while it runs, the shared position is not said until that handle's next operation, which moves it back by what that read
+    /// took: keep to one of them until then, or use what names its place.
     ///
     /// # Errors
     /// As [`std::fs::File::try_clone`].
@@ -521,6 +521,21 @@ mod tests {
         assert_eq!((file.stream_position().unwrap(), buffer.unread()), (3, &b""[..]));
         buffer.fill(&file, 2).unwrap();
         assert_eq!(buffer.unread(), b"34");
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn where_there_is_no_way_back_that_is_told_once() {
+        let mut file = std::fs::File::from(rustix::fs::memfd_create("back", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        file.write_all(b"0123456789").unwrap();
+        file.rewind().unwrap();
+        let mut buffer = Buffer::default();
+        buffer.fill(&file, 8).unwrap();
+        file.rewind().unwrap(); // As through another handle.
+        buffer.settle(&file).unwrap_err();
+        buffer.settle(&file).unwrap();
+        buffer.fill(&file, 2).unwrap();
+        assert_eq!(buffer.unread(), b"01");
     }
 
     #[test]
