@@ -15,9 +15,9 @@ use crate::socket_file::SocketFile;
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix {
-        listener: UnixListener,
-        /// Removed with the last listener on it.
+        /// Removed with the last listener on it, and before that one is closed: hence the first field.
         _file: Arc<SocketFile>,
+        listener: UnixListener,
     },
 }
 

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use matou_unix::net::{UnixDatagram, UnixListener};
 
 /// A socket file of this server. Dropped, it removes the file.
+///
+/// It has to be dropped before the listener: an open listener keeps the file's number from being given to the file of another server.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -64,5 +66,23 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
         _ => in_use("it is in use by another server"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_another_server_is_not_removed() {
+        let path = std::env::temp_dir().join(format!("matou-echo-successor-{}", std::process::id()));
+        let (file, listener) = SocketFile::listen(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let successor = SocketFile::listen(&path).unwrap();
+        drop(file);
+        assert!(path.exists(), "its number is not the one that the open listener keeps");
+        drop(listener);
+        drop(successor);
+        assert!(!path.exists());
     }
 }

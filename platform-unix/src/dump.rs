@@ -104,9 +104,9 @@ impl Dump {
 
     /// Blocks this thread until the domains have answered, for at most as long as they have. In a task, await it instead.
     pub fn wait(mut self) -> String {
-        let deadline = std::time::Instant::now() + self.patience;
+        let deadline = std::time::Instant::now().checked_add(self.patience);
         for survey in &mut self.surveys {
-            survey.wait(deadline.saturating_duration_since(std::time::Instant::now()));
+            survey.wait(deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(std::time::Instant::now())));
         }
         self.text()
     }

@@ -18,7 +18,8 @@
 //!
 //! Each domain writes into a buffer of its own, without a lock, and hands it to the file when it is full, when the domain goes to sleep, and
 //! when it ends. Each time the end of the JSON is written too, and written over the next time, so that the file is whole at every moment, also
-//! when the process is killed. Several runs of a process write several files: `t.json`, `t.2.json`, and so on.
+//! when the process is killed. Several runs of a process write several files: `t.json`, `t.2.json`, and so on. So do those of several
+//! processes at the same time, as a file is locked (`flock`) while its run lasts: a child inherits `MATOU_TRACE`.
 //!
 //! A file that cannot be created is an error of the run's start. One that cannot be written later is told on standard error, once, and the
 //! run goes on without it.
@@ -26,7 +27,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
@@ -86,20 +87,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Recording {
-    /// Creates the file, or the one of that name that no other run of this process has.
+    /// Creates the file, or the one of that name that no other run has.
     pub(crate) fn create(path: &Path) -> io::Result<Arc<Recording>> {
-        let path = numbered(path);
-        let named = |error: io::Error| {
-            let message = format!("the trace file {} cannot be written: {error}; MATOU_TRACE and `Builder::trace` name it", path.display());
-            io::Error::new(error.kind(), message)
+        let asked = path;
+        let (path, file) = loop {
+            let path = numbered(asked);
+            if let Some(file) = claim(&path).map_err(|error| unwritable(&path, &error))? {
+                break (path, file);
+            }
         };
-        let file = File::create(&path).map_err(named)?;
         let mut out = Out { file, end: 0, failed: false };
         let mut begin = String::from(BEGIN);
         let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
         let program = program.file_name().unwrap_or_default().to_string_lossy();
         _ = write!(begin, "{{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":{},\"args\":{{\"name\":{}}}}}", process::id(), Json(&program));
-        out.append(&begin).map_err(named)?;
+        out.append(&begin).map_err(|error| unwritable(&path, &error))?;
         Ok(Arc::new(Recording { path, out: Mutex::new(out), sent: Mutex::default() }))
     }
 
@@ -124,10 +126,35 @@ impl Out {
         let mut bytes = Vec::with_capacity(events.len() + END.len());
         bytes.extend_from_slice(events.as_bytes());
         bytes.extend_from_slice(END.as_bytes());
-        self.file.write_all_at(&bytes, self.end)?;
-        self.end += events.len() as u64;
-        Ok(())
+        let written = self.file.write_all_at(&bytes, self.end);
+        match &written {
+            Ok(()) => self.end += events.len() as u64,
+            // What was written in part goes again; the end that was there before needs no room.
+            Err(_) => {
+                _ = self.file.write_all_at(END.as_bytes(), self.end);
+                _ = self.file.set_len(self.end + END.len() as u64);
+            }
+        }
+        written
     }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> io::Error {
+    let message = format!("the trace file {} cannot be written: {error}; MATOU_TRACE and `Builder::trace` name it", path.display());
+    io::Error::new(error.kind(), message)
+}
+
+/// The file, empty, unless a run has it that is not over: of a parent or child, as they inherit `MATOU_TRACE`. Such a run holds a lock on it.
+fn claim(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    if file.metadata()?.is_file() {
+        // A file system without locks does without.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Ok(None);
+        }
+        file.set_len(0)?;
+    }
+    Ok(Some(file))
 }
 
 /// The path itself for the first run of the process that asks for it, then `name.2.json`, `name.3.json`, …
@@ -347,6 +374,22 @@ mod tests {
         let names: Vec<_> = (0..3).map(|_| numbered(Path::new("/x/each.run.json"))).collect();
         assert_eq!(names, ["/x/each.run.json", "/x/each.run.2.json", "/x/each.run.3.json"].map(PathBuf::from));
         assert_eq!([numbered(Path::new("each")), numbered(Path::new("each"))], ["each", "each.2"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_file_that_another_run_has_is_not_emptied() {
+        let folder = std::env::temp_dir().join(format!("matou-claim-{}", process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("t.json");
+        // As another process has it, which has counted no run of this one.
+        let other = claim(&path).unwrap().unwrap();
+        other.write_all_at(b"theirs", 0).unwrap();
+        let ours = Recording::create(&path).unwrap();
+        assert_eq!((&ours.path, std::fs::read(&path).unwrap()), (&folder.join("t.2.json"), b"theirs".to_vec()));
+        drop(other);
+        claim(&path).unwrap().expect("its run is over");
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn from_a_task_across_three_domains() {
 fn from_a_thread_outside() {
     let _alone = alone();
     assert_eq!(dump().wait(), "matou: no run is under way\n");
+    assert_eq!(dump().patience(Duration::MAX).wait(), "matou: no run is under way\n");
     let stop = std::sync::Arc::new(Trigger::new());
     let (ready, started) = channel();
     let text = thread::scope(|scope| {

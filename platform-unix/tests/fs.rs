@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -30,10 +30,14 @@ everywhere! {
     r45_a_file_moves_between_domains
     files_come_from_the_standard_library_and_go_back
     a_read_that_is_given_up_loses_no_byte
+    a_read_that_was_given_up_is_made_again
+    many_small_reads_to_the_end
+    a_pipe_that_was_read_ahead_does_not_go_back
     a_write_that_is_given_up_comes_before_the_next
     what_had_not_begun_is_not_done
     an_entry_that_was_not_taken_is_not_lost
     a_file_outlives_a_read_that_was_forgotten
+    a_read_that_is_forgotten_before_it_was_asked_for_keeps_nothing
 }
 
 /// A directory that goes with its test.
@@ -345,6 +349,74 @@ fn a_read_that_is_given_up_loses_no_byte(setup: &Setup) {
     });
 }
 
+/// Begins to read while the pool's only thread is taken, and gives that up once the bytes have been read.
+async fn read_and_give_up(file: &mut File) {
+    let (go, gone) = channel();
+    let mut before = Box::pin(blocking(move || gone.recv().unwrap()));
+    assert!(begin(before.as_mut()).await.is_pending());
+    let mut buf = [0; 4];
+    let mut read = Box::pin(file.read(&mut buf));
+    assert!(begin(read.as_mut()).await.is_pending());
+    go.send(()).unwrap();
+    // The one thread has done it when it has come to what was asked for after it.
+    blocking(|| ()).await.unwrap();
+    drop(read);
+}
+
+fn a_read_that_was_given_up_is_made_again(setup: &Setup) {
+    let scratch = Scratch::new();
+    let ran = setup.builder(0).blocking_threads(1).run(async move {
+        let path = scratch.path("file");
+        fs::write(&path, "old!").await?;
+        let mut file = File::options().read(true).write(true).open(&path).await?;
+        let mut buf = [0; 4];
+        read_and_give_up(&mut file).await;
+        file.write_all_at(b"new!", 0).await?;
+        assert_eq!((file.read(&mut buf).await?, &buf), (4, b"new!"));
+        file.seek(SeekFrom::Start(0)).await?;
+        read_and_give_up(&mut file).await;
+        file.set_len(0).await?;
+        assert_eq!(file.read(&mut buf).await?, 0, "what is no more is not read");
+        io::Result::Ok(())
+    });
+    ran.unwrap();
+}
+
+/// More than a count that doubles has bits.
+fn many_small_reads_to_the_end(setup: &Setup) {
+    setup.run(0, async move {
+        let (reader, mut writer) = io::pipe()?;
+        let watched = reader.try_clone()?;
+        let mut file = File::from_std(std::fs::File::from(OwnedFd::from(reader)));
+        let write = async move {
+            for _ in 0..70 {
+                writer.write_all(b"x")?;
+                holds(&watched, |bytes| bytes == 0).await;
+            }
+            io::Result::Ok(())
+        };
+        let mut bytes = Vec::new();
+        let (read, written) = join(file.read_to_end(&mut bytes), write).await;
+        written?;
+        assert_eq!((read?, bytes.len()), (70, 70));
+        io::Result::Ok(())
+    });
+}
+
+fn a_pipe_that_was_read_ahead_does_not_go_back(setup: &Setup) {
+    let ran = setup.builder(0).blocking_threads(1).run(async move {
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(b"meow")?;
+        let mut file = File::from_std(std::fs::File::from(OwnedFd::from(reader)));
+        read_and_give_up(&mut file).await;
+        let error = file.into_std().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSeekable);
+        assert!(error.to_string().contains("4 bytes"), "{error}");
+        io::Result::Ok(())
+    });
+    ran.unwrap();
+}
+
 fn a_write_that_is_given_up_comes_before_the_next(setup: &Setup) {
     let scratch = Scratch::new();
     setup.run(0, async move {
@@ -437,6 +509,25 @@ fn a_file_outlives_a_read_that_was_forgotten(setup: &Setup) {
         assert_eq!(&buf[..4], b"meow");
         io::Result::Ok(())
     });
+}
+
+/// With a budget of one, a file's first poll may have to wait before its job is the pool's.
+fn a_read_that_is_forgotten_before_it_was_asked_for_keeps_nothing(setup: &Setup) {
+    let scratch = Scratch::new();
+    let ran = setup.builder(0).quanta(1).run(async move {
+        let path = scratch.path("file");
+        std::fs::write(&path, "meow")?;
+        let mut file = File::open(&path).await?;
+        for _ in 0..4 {
+            let mut buf = [0; 4];
+            let mut read = Box::pin(file.read(&mut buf));
+            assert!(begin(read.as_mut()).await.is_pending());
+            std::mem::forget(read);
+        }
+        file.stream_position().await?; // Never ready, were the file's buffer with one of them.
+        io::Result::Ok(())
+    });
+    ran.unwrap();
 }
 
 #[test]

@@ -218,6 +218,32 @@ fn a_file_that_cannot_be_written_is_an_error_too() {
     assert!(matches!(&ran, Err(RunError::Platform(error)) if error.to_string().contains("/dev/full")), "{ran:?}");
 }
 
+/// A disk that fills up: the child may write no file beyond 16 KiB or so, and is told by an error.
+#[test]
+fn what_could_be_written_is_whole() {
+    const CHILD: &str = "MATOU_TEST_FULL";
+    if let Some(path) = std::env::var_os(CHILD) {
+        let spin = async {
+            for _ in 0..3000 {
+                time::sleep(Duration::ZERO).await;
+                yield_now().await;
+            }
+        };
+        Builder::new().environment(false).domains(0).trace(path).run(spin).unwrap();
+        return;
+    }
+    let folder = Folder::new("full");
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" --exact what_could_be_written_is_whole --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, folder.file())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && told.contains("cannot be written any more"), "{told}");
+    assert!(!events(&folder.file()).is_empty());
+}
+
 /// A program's own consumer hears the same beside the file, and without one.
 #[test]
 fn a_consumer_of_the_program() {

@@ -58,6 +58,7 @@ fn a_path_is_bound_and_connected_to(setup: &Setup) {
             let (ours, theirs) = (client.peer_cred()?, server.peer_cred()?);
             assert_eq!(ours, theirs);
             assert_eq!(ours.uid, rustix::process::getuid().as_raw());
+            assert_eq!(ours.pid.map(i32::cast_unsigned), Some(std::process::id()));
         }
         let (written, read) = join(client.write_all(b"meow"), server.read(&mut [0; 8])).await;
         written?;
@@ -373,6 +374,16 @@ fn a_task_owns_its_stream(setup: &Setup) {
         listener.close()?;
         io::Result::Ok(())
     });
+}
+
+/// The system says 0 of a process that it does not show.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_unconnected_socket_has_no_peer_to_tell_of() {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let unconnected = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    let stream = UnixStream::from_std(std_net::UnixStream::from(unconnected)).unwrap();
+    assert_eq!(stream.peer_cred().unwrap().pid, None);
 }
 
 #[test]

@@ -73,6 +73,15 @@ where
     T: Send + 'static,
 {
     poll_fn(poll_budget).await;
+    submit(work).await
+}
+
+/// As [`blocking`], of whose budget the caller has taken: its first poll puts the job into the queue.
+pub(crate) async fn submit<F, T>(work: F) -> Result<T, BlockingError<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     let Some(pool) = pool::current() else { return Err(BlockingError { work, reason: BlockingRefusal::Outside }) };
     let begun = Begun::new(pool, work)?;
     begun.wait().await;
@@ -124,10 +133,7 @@ impl<F> std::error::Error for BlockingError<F> {}
 
 impl<F> From<BlockingError<F>> for io::Error {
     fn from(error: BlockingError<F>) -> io::Error {
-        let kind = match &error.reason {
-            BlockingRefusal::NoThread(error) => error.kind(),
-            _ => io::ErrorKind::Other,
-        };
-        io::Error::new(kind, error.to_string())
+        // Not of the system's kind: it refuses a thread with `WouldBlock`, by which callers know what is worth a wait for readiness.
+        io::Error::other(error.to_string())
     }
 }

@@ -92,9 +92,10 @@ impl Buffer {
             match file.seek_relative(-(self.unread().len() as i64)) {
                 // A pipe has no position: what was read is kept for the next read.
                 Err(error) if error.kind() == io::ErrorKind::NotSeekable => {}
+                // Where another handle has moved the shared position so that there is no way back, that is told once.
                 sought => {
-                    sought?;
                     self.next = self.bytes.len();
+                    sought?;
                 }
             }
         }
@@ -168,10 +169,13 @@ impl File {
 
     /// The buffer, with something in it unless the file has ended.
     async fn filled(&mut self, most: usize) -> io::Result<&mut Buffer> {
-        if self.buffer.here().await.unread().is_empty() {
-            let (file, most) = (Arc::clone(&self.file), most.min(MOST));
-            self.buffer.lend(move |buffer| buffer.fill(&file, most)).await??;
-        }
+        let (file, most) = (Arc::clone(&self.file), most.min(MOST));
+        let filled = move |buffer: &mut Buffer| {
+            // What a read that was given up has left may be stale by now: only a pipe keeps it.
+            buffer.settle(&file)?;
+            buffer.fill(&file, most)
+        };
+        self.buffer.lend(filled).await??;
         Ok(self.buffer.here().await)
     }
 
@@ -209,7 +213,7 @@ impl File {
             }
             buf.extend_from_slice(buffer.unread());
             buffer.next = buffer.bytes.len();
-            most *= 2; // A small file needs a small buffer, and a large one few jobs.
+            most = MOST.min(2 * most); // A small file needs a small buffer, and a large one few jobs.
         }
     }
 
@@ -426,7 +430,9 @@ impl File {
 
     /// Another handle on the same open file. They share the position.
     ///
-    /// It takes `&mut self`, unlike the standard library's, as it waits for what was given up.
+    /// It takes `&mut self`, unlike the standard library's, as it waits for what was given up. After a later read of one handle that is
+    /// dropped while it runs, the shared position is not said until that handle's next operation, which moves it back by what that read
+    /// took: keep to one of them until then, or use what names its place.
     ///
     /// # Errors
     /// As [`std::fs::File::try_clone`].
@@ -446,13 +452,20 @@ impl File {
     /// Gives the file to the standard library, when everything that was begun has ended.
     ///
     /// # Errors
-    /// If the position cannot be put right after a read that was given up.
+    /// If the position cannot be put right after a read that was given up: `NotSeekable` where that read has taken bytes from a pipe,
+    /// which are lost with the error. Read them before.
     ///
     /// # Cancellation
     /// Dropped early the file is closed.
     pub async fn into_std(mut self) -> io::Result<std::fs::File> {
         if !self.buffer.here().await.unread().is_empty() {
             self.at_position(|_| Ok(())).await?;
+            let unread = self.buffer.here().await.unread().len();
+            if unread > 0 {
+                let text =
+                    format!("a read that was given up has taken {unread} bytes from a pipe, and they cannot be put back: read them first");
+                return Err(io::Error::new(io::ErrorKind::NotSeekable, text));
+            }
         }
         // A job that names its place, and was given up, may have it still.
         Arc::try_unwrap(self.file).or_else(|file| file.try_clone())
@@ -508,6 +521,21 @@ mod tests {
         assert_eq!((file.stream_position().unwrap(), buffer.unread()), (3, &b""[..]));
         buffer.fill(&file, 2).unwrap();
         assert_eq!(buffer.unread(), b"34");
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn where_there_is_no_way_back_that_is_told_once() {
+        let mut file = std::fs::File::from(rustix::fs::memfd_create("back", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        file.write_all(b"0123456789").unwrap();
+        file.rewind().unwrap();
+        let mut buffer = Buffer::default();
+        buffer.fill(&file, 8).unwrap();
+        file.rewind().unwrap(); // As through another handle.
+        buffer.settle(&file).unwrap_err();
+        buffer.settle(&file).unwrap();
+        buffer.fill(&file, 2).unwrap();
+        assert_eq!(buffer.unread(), b"01");
     }
 
     #[test]

@@ -5,13 +5,15 @@
 //! the value next waits until it is back. So the jobs of one handle follow each other in the order they were asked for, also behind one that
 //! nobody awaits any more, and a buffer is never given to the pool by reference.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use matou_core::effect::poll_budget;
 use matou_core::sync::Computation;
 
-use crate::blocking;
+use crate::blocking::submit;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -58,9 +60,11 @@ impl<S: Send + 'static> Lender<S> {
     /// Has `work` done with the value. Dropped early, `work` is not done if it had not begun, else it is let finish and its result is lost.
     pub(super) async fn lend<T: Send + 'static>(&mut self, work: impl FnOnce(&mut S) -> T + Send + 'static) -> io::Result<T> {
         self.here().await;
+        // From here on nothing suspends before the job is the pool's: a future that is forgotten keeps no value.
+        poll_fn(poll_budget).await;
         let home = Arc::new(Home::new());
         let Held::Here(value) = mem::replace(&mut self.0, Held::Out(Arc::clone(&home))) else { unreachable!("it is here") };
         let mut loan = Loan { value: Some(value), home };
-        Ok(blocking(move || work(loan.value.as_mut().expect("taken by its drop only"))).await?)
+        Ok(submit(move || work(loan.value.as_mut().expect("taken by its drop only"))).await?)
     }
 }

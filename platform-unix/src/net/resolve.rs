@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::vec;
 
+use rustix::io::Errno;
+
 use super::failure::explain;
 use crate::blocking;
 
@@ -95,6 +97,8 @@ pub(super) async fn try_each<T>(target: Target, mut connect: impl AsyncFnMut(Soc
     for address in target.resolve().await? {
         match connect(address).await {
             Ok(connected) => return Ok(connected),
+            // With no descriptor left, no other address does better; and that stays the system's own error.
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => return Err(error),
             Err(error) => {
                 texts.push(error.to_string());
                 last = Some(error);
@@ -166,5 +170,28 @@ impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {}
 impl<const N: usize> sealed::Sealed for [SocketAddr; N] {
     fn target(&self) -> io::Result<Target> {
         self[..].target()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn with_no_descriptor_left_no_other_address_is_tried() {
+        let addresses = [1, 2].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let mut tried = 0;
+            let attempt = try_each(Target::Addresses(addresses.to_vec()), async |_| {
+                tried += 1;
+                io::Result::<()>::Err(errno.into())
+            });
+            let Poll::Ready(result) = pin!(attempt).poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits for nothing") };
+            assert_eq!((result.unwrap_err().raw_os_error(), tried), (Some(errno.raw_os_error()), 1));
+        }
     }
 }

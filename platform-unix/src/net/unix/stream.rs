@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
@@ -108,7 +110,7 @@ impl UnixStream {
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// let (one, _other) = matou_unix::net::UnixStream::pair()?;
-    /// assert_eq!(one.peer_cred()?.pid.cast_unsigned(), std::process::id());
+    /// assert_eq!(one.peer_cred()?.pid.map(i32::cast_unsigned), Some(std::process::id()));
     /// # Ok(())
     /// # }
     /// ```
@@ -118,8 +120,9 @@ impl UnixStream {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_cred(&self) -> io::Result<Credentials> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.source)?;
-        Ok(Credentials { pid: peer.pid.as_raw_nonzero().get(), uid: peer.uid.as_raw(), gid: peer.gid.as_raw() })
+        // Not rustix's, whose process number is never 0: the system's is, for a process of another namespace.
+        let peer = getsockopt(&self.source, PeerCredentials)?;
+        Ok(Credentials { pid: Some(peer.pid()).filter(|&pid| pid != 0), uid: peer.uid(), gid: peer.gid() })
     }
 }
 
@@ -141,8 +144,9 @@ socket! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// Its number. By now it may be another process's.
-    pub pid: i32,
+    /// Its number, by now perhaps another process's. `None` where it cannot be seen from this process's PID namespace, and for a socket
+    /// that was never connected.
+    pub pid: Option<i32>,
     /// Its effective user.
     pub uid: u32,
     /// Its effective group.
