@@ -330,12 +330,27 @@ impl<X> Running<X> {
 
     /// What `run` returns. When every domain has ended.
     pub(crate) fn result<F: Future<Output: Outcome>>(self, end: End, main: MainCell<F>) -> Ended<F, X> {
-        if let Some(violation) = self.shared.violation() {
-            return Err(RunError::Violation(violation));
+        // What is not returned is dropped as foreign code: it changes no outcome.
+        fn let_go<T>(gone: T) {
+            if let Err(panic) = catch(move || drop(gone)) {
+                discard(panic);
+            }
         }
-        if let Some((domain, error)) = self.failure.with(Option::take) {
-            return Err(RunError::Events(domain, error));
-        }
+        let broken = match (self.shared.violation(), self.failure.with(Option::take)) {
+            (Some(violation), failure) => {
+                let_go(failure);
+                RunError::Violation(violation)
+            }
+            (None, Some((domain, error))) => RunError::Events(domain, error),
+            (None, None) => return Self::ended(end, main),
+        };
+        let_go(end);
+        let_go(main);
+        Err(broken)
+    }
+
+    /// How the main task ended, where nothing else ended the run.
+    fn ended<F: Future<Output: Outcome>>(end: End, main: MainCell<F>) -> Ended<F, X> {
         match (end, main.0.into_inner().result) {
             (Some(Ok(())), Some(Ok(value))) => Ok(value),
             (Some(Err(Exit::Failed(()))), Some(Err(error))) => Err(RunError::Failed(error)),

@@ -750,3 +750,33 @@ fn an_event_waited_for_on_one_domain_may_be_given_up_on_another() {
     });
     assert_eq!(ended.unwrap(), 2);
 }
+
+#[test]
+fn r33_an_event_asked_for_where_the_budget_was_spent_is_waited_for_where_it_is_polled_next() {
+    use std::future::poll_fn;
+    thread_local! {
+        static MOVED: RefCell<Option<Pin<Box<dyn Future<Output = Vec<u8>>>>>> = const { RefCell::new(None) };
+    }
+    let ended = Simulation::new(0).domains(2).quanta(1).run(async move {
+        let first = Task::new().pin(ONE).call(|| async {
+            let mut asked: Pin<Box<dyn Future<Output = Vec<u8>>>> = Box::pin(event("a"));
+            poll_fn(|cx| {
+                // The budget of this poll is spent by the sleep.
+                let _ = std::pin::pin!(sleep(Duration::ZERO)).poll(cx);
+                assert!(asked.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            MOVED.set(Some(asked));
+            String::from_utf8(event("b").await).unwrap()
+        });
+        sleep(Duration::from_millis(1)).await;
+        let second = Task::new().pin(TWO).call(|| async { MOVED.take().unwrap().await }).unwrap();
+        sleep(Duration::from_millis(1)).await;
+        fire(ONE, Event::new("a", "for a, on the first domain"));
+        fire(TWO, Event::new("a", "for a"));
+        fire(ONE, Event::new("b", "for b"));
+        (first.unwrap().await.unwrap(), second.await.unwrap())
+    });
+    assert_eq!(ended.unwrap(), ("for b".to_owned(), b"for a".to_vec()));
+}

@@ -914,3 +914,19 @@ fn r44_a_deep_and_a_wide_tree_are_dropped() {
         census.assert_all_gone(20_001 + 5_000);
     }
 }
+
+#[test]
+fn r44_a_main_value_whose_destructor_panics_does_not_hide_the_violation() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a value whose destructor panics");
+        }
+    }
+    let ended = run(&support::Threads::new(0), Config::new(), async {
+        drop(spawn(async {}));
+        (Bomb,)
+    });
+    let Err(RunError::Violation(violation)) = ended else { panic!("there is a violation") };
+    assert!(matches!(violation.kind, ViolationKind::StillHasChildren { .. }));
+}

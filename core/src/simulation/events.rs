@@ -62,8 +62,9 @@ impl<N: Into<Name>> From<N> for Event {
 /// # Cancellation
 /// Dropped early it loses no event: what it was handed goes to the next that waits.
 pub async fn event(name: impl Into<Name>) -> Vec<u8> {
-    let mut waiting = Waiting { world: World::current(), domain: here(), name: name.into(), point: None };
+    let name = name.into();
     poll_fn(poll_budget).await;
+    let mut waiting = Waiting { world: World::current(), domain: here(), name, point: None };
     if let Some(data) = waiting.world.port(waiting.domain).take(&waiting.name) {
         return data;
     }
