@@ -6,11 +6,10 @@
 
 use alloc::vec;
 
-use super::group::Group;
+use super::group;
 use super::shared::Run;
-use crate::container::list::List;
 use crate::id::{DomainId, TaskId};
-use crate::task::{BelongingKind, Siblings, TaskRef, home, parent};
+use crate::task::{TaskRef, home, parent};
 
 /// A task that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +51,13 @@ pub(crate) unsafe fn survey(run: &Run, root: TaskRef, mut f: impl FnMut(Alive)) 
                 f(Alive { task: header.id, name: crate::task::name(task), domain, born: header.born, closed });
             }
             let first = found.len();
-            let mut note = |children: &List<Siblings>| {
+            group::for_each_list_of_children(header, |children| {
                 let mut next = children.front();
                 while let Some(child) = next {
                     found.push(child);
                     next = children.after(child);
                 }
-            };
-            note(&header.children);
-            let mut next = header.belongings.front();
-            while let Some(belonging) = next {
-                if matches!(belonging.as_ref().kind, BelongingKind::Group) {
-                    let group = belonging.cast::<Group>();
-                    note(&group.as_ref().children);
-                    note(&group.as_ref().taken);
-                }
-                next = header.belongings.after(belonging);
-            }
+            });
             found[first..].reverse();
         }
     }

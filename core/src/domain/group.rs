@@ -30,7 +30,7 @@ use super::{Domain, Epoch};
 use crate::container::list::List;
 use crate::container::{Links, Ring};
 use crate::id::TaskId;
-use crate::task::{Belonging, BelongingKind, Siblings, TaskRef, parent};
+use crate::task::{Belonging, BelongingKind, Header, Siblings, TaskRef, parent};
 use crate::violation::ViolationKind;
 
 #[repr(C)]
@@ -434,5 +434,25 @@ impl Domain {
         frame.within.set(self.scope.replace(Some(NonNull::from(frame))));
         let _restore = Restore(self, frame);
         f()
+    }
+}
+
+/// Calls `f` with each list that has children of a task in it: its own, and those of its groups, with what was taken out of them.
+///
+/// # Safety
+/// *Linked*: the lists are those of a task whose domain is this thread's, and are edited by nobody meanwhile.
+pub(super) unsafe fn for_each_list_of_children(task: &Header, mut f: impl FnMut(&List<Siblings>)) {
+    f(&task.children);
+    let mut next = task.belongings.front();
+    while let Some(belonging) = next {
+        // SAFETY: promised by the caller; *Linked*, *Grouped*.
+        unsafe {
+            if matches!(belonging.as_ref().kind, BelongingKind::Group) {
+                let group = belonging.cast::<Group>().as_ref();
+                f(&group.children);
+                f(&group.taken);
+            }
+            next = task.belongings.after(belonging);
+        }
     }
 }

@@ -23,7 +23,7 @@ use core::task::Waker;
 use core::time::Duration;
 
 use super::Domain;
-use super::group::Group;
+use super::group;
 use super::shared::Run;
 use crate::container::list::List;
 use crate::id::{DomainId, TaskId};
@@ -322,16 +322,7 @@ impl Walk<'_> {
             // SAFETY: promised by the caller; *Linked*, *Grouped*.
             unsafe {
                 let header = task.as_ref();
-                self.meet_all(&header.children, header.id);
-                let mut next = header.belongings.front();
-                while let Some(belonging) = next {
-                    if matches!(belonging.as_ref().kind, BelongingKind::Group) {
-                        let group = belonging.cast::<Group>().as_ref();
-                        self.meet_all(&group.children, header.id);
-                        self.meet_all(&group.taken, header.id);
-                    }
-                    next = header.belongings.after(belonging);
-                }
+                group::for_each_list_of_children(header, |children| self.meet_all(children, header.id));
             }
         }
     }

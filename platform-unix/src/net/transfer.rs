@@ -1,4 +1,4 @@
-//! Reading and writing: what all streams do alike, whatever their addresses are.
+//! Reading and writing: what all streams do alike, and all sockets of datagrams, whatever their addresses are.
 //!
 //! [`stream_methods`] gives a type its methods; the functions do the work, through any [`Holder`]: a stream, or one under ownership
 //! (`owned`). All of them are loops of `perform`.
@@ -196,6 +196,20 @@ pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -
         let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
         source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)
+    })
+    .await
+}
+
+/// One datagram to the peer that the socket is connected to.
+pub(crate) async fn send(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
+    perform(holder, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
+}
+
+/// One datagram, whoever sent it.
+pub(crate) async fn receive(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
+    perform(holder, Direction::Read, |source| {
+        let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
+        Ok(received)
     })
     .await
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketType, sockopt};
 
 use super::socket::socket;
-use super::sys;
+use super::{sys, transfer};
 use crate::descriptor::source::{Source, perform};
 use crate::reactor::Direction;
 
@@ -105,7 +105,7 @@ impl UdpSocket {
     /// # Cancellation
     /// Dropped early it has sent nothing.
     pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
+        transfer::send(&self.source, buf).await
     }
 
     /// Receives one datagram of the peer of [`connect`](UdpSocket::connect).
@@ -116,11 +116,7 @@ impl UdpSocket {
     /// # Cancellation
     /// Dropped early it has received nothing.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| {
-            let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
-            Ok(received)
-        })
-        .await
+        transfer::receive(&self.source, buf).await
     }
 
     /// The address of the peer of [`connect`](UdpSocket::connect).

@@ -151,7 +151,7 @@ impl UnixDatagram {
     /// # Cancellation
     /// Dropped early it has sent nothing.
     pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
+        transfer::send(&self.source, buf).await
     }
 
     /// Receives one datagram. What does not fit into `buf` is lost.
@@ -162,11 +162,7 @@ impl UnixDatagram {
     /// # Cancellation
     /// Dropped early it has received nothing.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| {
-            let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
-            Ok(received)
-        })
-        .await
+        transfer::receive(&self.source, buf).await
     }
 
     /// The address of the peer of [`connect`](UnixDatagram::connect).
