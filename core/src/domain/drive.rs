@@ -324,15 +324,11 @@ impl<'a, E: Events> Driver<'a, E> {
             }
         }
         if !domain.timers.is_empty() {
-            match catch(|| domain.now()) {
-                Ok(now) => {
-                    while let Some(waker) = domain.timers.pop_expired(now) {
-                        if let Some(waker) = waker {
-                            domain.foreign(ReportPlace::Waker, || waker.wake());
-                        }
-                    }
+            let now = domain.time();
+            while let Some(waker) = domain.timers.pop_expired(now) {
+                if let Some(waker) = waker {
+                    domain.foreign(ReportPlace::Waker, || waker.wake());
                 }
-                Err(panic) => self.source_failed(EventsError::Panicked(panic)),
             }
         }
     }
