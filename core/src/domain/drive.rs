@@ -156,6 +156,8 @@ impl<'a, E: Events> Driver<'a, E> {
                 let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) else { break };
                 domain.foreign(ReportPlace::Waker, || drop(waker));
             }
+            // What those destructors did was traced.
+            self.look_at_clock();
         });
         domain.mailbox().close();
         domain.clock.set(None);
@@ -189,6 +191,11 @@ impl<'a, E: Events> Driver<'a, E> {
         // First the hooks, as they may leave something to attend to.
         self.domain.call_hooks();
         self.domain.attend();
+        self.look_at_clock();
+    }
+
+    /// Whether the clock panicked where that could not unwind: then the source has failed.
+    fn look_at_clock(&self) {
         if let Some(panic) = self.domain.clock_panic.take() {
             self.source_failed(EventsError::Panicked(panic));
         }
