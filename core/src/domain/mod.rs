@@ -13,6 +13,7 @@
 //! | `family` | births, cancellations, ends: the tree of tasks |
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
+//! | `vigil` | whether it stays awake for a moment before it sleeps |
 //! | `points` | suspension points |
 //! | `hooks` | what is called at each step |
 //! | `tell` | what is told to the consumer of trace events |
@@ -37,6 +38,8 @@ pub(crate) mod shared;
 #[cfg(feature = "alloc")]
 pub(crate) mod survey;
 mod tell;
+#[cfg(feature = "alloc")]
+mod vigil;
 
 #[cfg(feature = "alloc")]
 use alloc::collections::BTreeMap;
