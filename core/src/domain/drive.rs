@@ -303,10 +303,10 @@ impl<'a, E: Events> Driver<'a, E> {
         let began = self.vigil.begin(|| domain.time());
         let watch = began.and_then(|began| self.vigil.watch(began));
         if watch.is_some_and(|(until, rounds)| self.watch(until, rounds)) {
-            return self.vigil.found();
+            return self.vigil.found(true);
         }
         match self.fall_asleep() {
-            None => self.vigil.found(),
+            None => self.vigil.found(watch.is_some()),
             Some(wait) => {
                 self.select(wait);
                 self.vigil.slept(watch.is_some(), domain.has_arrivals(), began, || domain.time());
