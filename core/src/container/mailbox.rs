@@ -43,7 +43,7 @@ use core::ptr::{self, NonNull};
 
 use super::Chain;
 use crate::platform::Interrupt;
-use crate::shim::{self, AtomicPtr, AtomicU32, HandedCell, Ordering};
+use crate::shim::{self, AtomicPtr, AtomicU32, HandedCell, Ordering, fault};
 
 /// The inbox and doorbell of one domain, for nodes chained by `C`.
 pub(crate) struct Mailbox<C: Chain> {
@@ -110,15 +110,15 @@ impl<C: Chain> Mailbox<C> {
             let asleep = word == Self::asleep();
             // SAFETY: the caller holds the node until it is visible.
             unsafe { C::next(node).set(if asleep { None } else { NonNull::new(word) }) };
-            let counted = asleep && !cfg!(matou_fault = "push_not_counted");
+            let counted = asleep && !fault("push_not_counted");
             if counted {
                 // Before the node is visible: afterwards the domain may take it and end.
                 self.ringers.fetch_add(1, Ordering::Relaxed);
             }
-            let published = if cfg!(matou_fault = "inbox_push_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            let published = if fault("inbox_push_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
             match self.word.compare_exchange_weak(word, node.as_ptr(), published, Ordering::Relaxed) {
                 Ok(_) => {
-                    if (asleep && !cfg!(matou_fault = "doorbell_not_rung")) || cfg!(matou_fault = "doorbell_always_rung") {
+                    if (asleep && !fault("doorbell_not_rung")) || fault("doorbell_always_rung") {
                         self.interrupt();
                     }
                     if counted {
@@ -142,17 +142,17 @@ impl<C: Chain> Mailbox<C> {
     /// stays the same: then that `sleep` comes after this write and sees the flag, or before it and is seen here.
     pub(crate) fn ring(&self) {
         // Counted first: a domain that wakes by itself meanwhile may end, and must keep its interrupt for us.
-        let counted = !cfg!(matou_fault = "ring_not_counted");
+        let counted = !fault("ring_not_counted");
         if counted {
             self.ringers.fetch_add(1, Ordering::Relaxed);
         }
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let asleep = word == Self::asleep();
-            if cfg!(matou_fault = "ring_skips_write") && !asleep {
+            if fault("ring_skips_write") && !asleep {
                 break;
             }
-            let awake = if asleep || cfg!(matou_fault = "ring_drops_nodes") { ptr::null_mut() } else { word };
+            let awake = if asleep || fault("ring_drops_nodes") { ptr::null_mut() } else { word };
             match self.word.compare_exchange_weak(word, awake, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if asleep => {
                     self.interrupt();
@@ -183,19 +183,19 @@ impl<C: Chain> Mailbox<C> {
 
     /// Takes all nodes, and wakes the word if it was ASLEEP. By the domain only.
     pub(crate) fn take(&self) -> Taken<C> {
-        let mut word = if cfg!(matou_fault = "inbox_take_in_two_steps") {
+        let mut word = if fault("inbox_take_in_two_steps") {
             // Two operations where one must decide: a node pushed in between is overwritten.
             let word = self.word.load(Ordering::Acquire);
             self.word.store(ptr::null_mut(), Ordering::Release);
             word
         } else {
-            let taken = if cfg!(matou_fault = "inbox_take_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            let taken = if fault("inbox_take_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
             self.word.swap(ptr::null_mut(), taken)
         };
         if word == Self::asleep() {
             word = ptr::null_mut();
         }
-        if cfg!(matou_fault = "inbox_not_reversed") {
+        if fault("inbox_not_reversed") {
             return Taken { next: NonNull::new(word), chain: PhantomData };
         }
         // Youngest first as it is: turn it round.
@@ -213,7 +213,7 @@ impl<C: Chain> Mailbox<C> {
     ///
     /// It decides nothing: who gives up looks once more, in [`sleep`](Self::sleep).
     pub(crate) fn watch(&self, mut patience: impl FnMut() -> bool) -> bool {
-        if cfg!(matou_fault = "watch_asleep") {
+        if fault("watch_asleep") {
             let _ = self.word.compare_exchange(ptr::null_mut(), Self::asleep(), Ordering::AcqRel, Ordering::Relaxed);
         }
         loop {
@@ -233,11 +233,11 @@ impl<C: Chain> Mailbox<C> {
         if !self.publish_sleep() {
             return Slept::Refused;
         }
-        if flagged() && !cfg!(matou_fault = "sleep_skips_flags") { Slept::Flagged } else { Slept::Published }
+        if flagged() && !fault("sleep_skips_flags") { Slept::Flagged } else { Slept::Published }
     }
 
     fn publish_sleep(&self) -> bool {
-        if cfg!(matou_fault = "doorbell_unchecked") {
+        if fault("doorbell_unchecked") {
             // Two operations where one must decide: a node pushed in between is overwritten.
             if !self.looks_empty() {
                 return false;
@@ -245,23 +245,23 @@ impl<C: Chain> Mailbox<C> {
             self.word.store(Self::asleep(), Ordering::Release);
             return true;
         }
-        if cfg!(matou_fault = "watch_trusted") {
+        if fault("watch_trusted") {
             // Without the last look: what came after the watch is overwritten.
             self.word.store(Self::asleep(), Ordering::Release);
             return true;
         }
-        let published = if cfg!(matou_fault = "doorbell_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        let published = if fault("doorbell_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
         self.word.compare_exchange(ptr::null_mut(), Self::asleep(), published, Ordering::Relaxed).is_ok()
     }
 
     /// Waits until no sender touches the mailbox any more. By the domain, when no node can come.
     pub(crate) fn close(&self) {
-        if cfg!(matou_fault = "close_does_not_wait") {
+        if fault("close_does_not_wait") {
             return;
         }
         // Who rang counted itself before it moved the word from ASLEEP, but the domain may have seen that by a relaxed look only: what is
         // read here, at least as new, brings the count with it.
-        if !cfg!(matou_fault = "close_unordered") {
+        if !fault("close_unordered") {
             self.word.load(Ordering::Acquire);
         }
         while self.ringers.load(Ordering::Acquire) != 0 {
