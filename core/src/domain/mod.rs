@@ -14,6 +14,7 @@
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
 //! | `run_queue` | who is polled next |
+//! | `vigil` | whether it stays awake for a moment before it sleeps |
 //! | `points` | suspension points |
 //! | `hooks` | what is called at each step |
 //! | `tell` | what is told to the consumer of trace events |
@@ -39,6 +40,8 @@ pub(crate) mod shared;
 #[cfg(feature = "alloc")]
 pub(crate) mod survey;
 mod tell;
+#[cfg(feature = "alloc")]
+mod vigil;
 
 #[cfg(feature = "alloc")]
 use alloc::collections::BTreeMap;
