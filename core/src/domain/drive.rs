@@ -1,7 +1,8 @@
 //! The loop of a domain.
 //!
 //! Between any two polls, in this order: nodes from other threads and cancellations ([`Domain::attend`]), then, when it is time, the
-//! event source, then the next runnable task. Cancellations and ends therefore pass ordinary tasks, and runnable tasks pass nobody.
+//! event source, then the next runnable task. Cancellations and ends therefore pass ordinary tasks; runnable
+//! tasks pass nobody but as [`run_queue`](super::run_queue) says.
 //!
 //! A domain sleeps only when it has nothing runnable, in its event source, and says so in its mailbox first. It may watch its mailbox for a
 //! moment before (see `vigil`).
@@ -385,6 +386,7 @@ impl<'a, E: Events> Driver<'a, E> {
         }
         // Nobody need ring any more.
         domain.attend_to_arrivals();
+        domain.runnable.set_resuming(true);
         while let Some(waker) = domain.next_resumed() {
             if let Some(waker) = waker {
                 domain.foreign(ReportPlace::Waker, || waker.wake());
@@ -398,6 +400,7 @@ impl<'a, E: Events> Driver<'a, E> {
                 }
             }
         }
+        domain.runnable.set_resuming(false);
     }
 
     /// The source is not asked again, and the run ends.
