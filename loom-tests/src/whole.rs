@@ -394,16 +394,20 @@ fn a_violation_ends_those_who_sleep() {
 fn a_question_meets_the_end_of_the_run() {
     const OUTCOMES: &[&str] = &["it was answered", "it came too late"];
     explore(3000, OUTCOMES, |met| {
-        let slot = Arc::new(Mutex::new(None));
+        let (slot, over) = (Arc::new(Mutex::new(None)), Steps::default());
         let asker = thread::spawn({
-            let slot = slot.clone();
+            let (slot, over) = (slot.clone(), over.clone());
             move || {
+                let late = shuttle::rand::thread_rng().gen_bool(0.5);
                 let asker: matou_core::dump::Inspector = loop {
                     if let Some(asker) = slot.lock().unwrap().take() {
                         break asker;
                     }
                     thread::yield_now();
                 };
+                while late && over.load(SeqCst) == 0 {
+                    thread::yield_now();
+                }
                 asker.survey()
             }
         });
@@ -412,6 +416,7 @@ fn a_question_meets_the_end_of_the_run() {
             call(|| async {}).unwrap().await.unwrap();
         });
         ran.unwrap();
+        over.store(1, SeqCst);
         let survey = asker.join().unwrap();
         assert!(survey.is_complete(), "no question is left behind by a run");
         met.note(OUTCOMES[usize::from(survey.tree().tasks.is_empty())]);
