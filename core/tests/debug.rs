@@ -1,0 +1,98 @@
+//! What the public types show in `Debug`: enough to tell which task or which state, and nothing of what they hold, which need not be `Debug`.
+
+#![cfg(feature = "std")]
+
+mod support;
+
+use matou_core::platform::Bare;
+use matou_core::suspension::Point;
+use matou_core::{
+    Anywhere, Config, Gift, LocalResource, Orphans, Outcome, Plain, Promise, Resource, Task, TaskPool, await_all, await_all_in,
+    await_first, await_first_in, await_one, await_one_in, parallel, run, scope, spawn, yield_now,
+};
+use support::family::*;
+
+/// A type that shows nothing.
+struct Opaque;
+
+fn ran<F: Future<Output: Outcome>>(main: F) -> Value<F> {
+    run(&Bare, Config::new(), main).unwrap_or_else(|_| panic!("the run failed"))
+}
+
+#[test]
+fn promises_and_cancellations_name_their_task() {
+    ran(async {
+        let promise = spawn(async { Plain(Opaque) });
+        let id = promise.id();
+        assert_eq!(format!("{promise:?}"), format!("Promise {{ id: {id:?}, ended: false, .. }}"));
+        until(|| promise.is_ended()).await;
+        assert_eq!(format!("{promise:?}"), format!("Promise {{ id: {id:?}, ended: true, .. }}"));
+        let cancellation = promise.cancel();
+        assert_eq!(cancellation.id(), id);
+        assert!(format!("{cancellation:?}").starts_with("Cancellation {"), "{cancellation:?}");
+        cancellation.await;
+    });
+}
+
+#[test]
+fn collectors_show_how_many_children_are_left() {
+    ran(async {
+        let orphans = Orphans::<Opaque>::default();
+        assert_eq!(format!("{orphans:?}"), "Orphans { len: 0, .. }");
+        orphans.spawn(async { Plain(Opaque) });
+        assert_eq!(format!("{:?}", orphans.next()), "Next { orphans: Orphans { len: 1, .. }, .. }");
+        assert!(orphans.next().await.is_some_and(|result| result.is_ok()));
+    });
+}
+
+#[test]
+fn resources_and_tasks_that_are_not_started_show_no_value() {
+    ran(async {
+        let sent = Resource::new(Opaque, drop);
+        let local = LocalResource::new(Opaque, drop);
+        assert_eq!(format!("{sent:?} {local:?}"), "Resource { .. } LocalResource { .. }");
+        assert_eq!(format!("{:?}", Gift::<Anywhere>::handle(&sent)), "Handle { .. }");
+        let task = Task::new().name("plumber").give(&sent);
+        assert_eq!(format!("{task:?}"), "Task { name: Some(\"plumber\"), pin: None, gifts: 1 }");
+    });
+}
+
+#[test]
+fn waits_for_many_show_their_names() {
+    ran(async {
+        let mut none: [Option<Promise<Opaque>>; 0] = [];
+        let mut results = [];
+        let mut list: Vec<Promise<Opaque>> = Vec::new();
+        assert_eq!(format!("{:?}", await_one_in(&mut none)), "AwaitOneIn { .. }");
+        assert_eq!(format!("{:?}", await_first_in(&mut none)), "AwaitFirstIn { .. }");
+        assert_eq!(format!("{:?}", await_all_in(&mut none, &mut results)), "AwaitAllIn { .. }");
+        assert_eq!(format!("{:?}", await_one(&mut list)), "AwaitOne { .. }");
+        assert_eq!(format!("{:?}", await_first(Vec::<Promise<Opaque>>::new())), "AwaitFirst { .. }");
+        assert_eq!(format!("{:?}", await_all(Vec::<Promise<Opaque>>::new())), "AwaitAll { .. }");
+        assert_eq!(format!("{:?}", parallel(|()| async {}, Vec::new())), "Parallel { .. }");
+        let scope = scope(async { Plain(Opaque) });
+        assert!(format!("{scope:?}").starts_with("Scope { frame: Frame {"), "{scope:?}");
+    });
+}
+
+#[test]
+fn a_pool_shows_its_free_places() {
+    static POOL: TaskPool<3, 64> = TaskPool::new();
+    ran(async {
+        let task = POOL.spawn(yield_now()).unwrap();
+        assert_eq!(format!("{POOL:?}"), "TaskPool { tasks: 3, bytes: 64, free: 2 }");
+        task.await.unwrap();
+    });
+}
+
+#[test]
+fn suspensions_name_their_point() {
+    let ran = run(&support::Threads::new(0), Config::new(), async {
+        let point = Point::new().unwrap();
+        let id = point.id();
+        let suspended = point.suspend(|_| Ok::<(), ()>(()));
+        let text = format!("{suspended:?}");
+        assert!(text.starts_with("Suspend { point: Some(Point {") && text.contains(&format!("{id:?}")), "{text}");
+    });
+    assert!(ran.is_ok());
+}
