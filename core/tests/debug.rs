@@ -4,11 +4,15 @@
 
 mod support;
 
+use std::time::Duration;
+
 use matou_core::platform::Bare;
 use matou_core::suspension::Point;
+use matou_core::sync::{self, Channel, Computation, Condition, Lazy, Mutex, Notify, Semaphore, SendError, Trigger, TrySendError, channel};
+use matou_core::time::{Instant, interval_at, sleep_until, timeout_at};
 use matou_core::{
-    Anywhere, Config, Gift, LocalResource, Orphans, Outcome, Plain, Promise, Resource, Task, TaskPool, await_all, await_all_in,
-    await_first, await_first_in, await_one, await_one_in, parallel, run, scope, spawn, yield_now,
+    Anywhere, Config, DomainId, Full, Gift, LocalResource, NoDomainAvailable, Orphans, Outcome, Plain, Promise, Resource, Task, TaskPool,
+    await_all, await_all_in, await_first, await_first_in, await_one, await_one_in, parallel, run, scope, spawn, yield_now,
 };
 use support::family::*;
 
@@ -95,4 +99,69 @@ fn suspensions_name_their_point() {
         assert!(text.starts_with("Suspend { point: Some(Point {") && text.contains(&format!("{id:?}")), "{text}");
     });
     assert!(ran.is_ok());
+}
+
+#[test]
+fn locks_and_signals_show_their_state() {
+    let mutex = Mutex::from(7);
+    let guard = mutex.try_lock().unwrap();
+    assert_eq!(format!("{guard:?} {guard}"), "7 7");
+    drop(guard);
+    let semaphore = Semaphore::new(3);
+    let permit = semaphore.try_acquire_many(2).unwrap();
+    assert_eq!(format!("{semaphore:?} {permit:?}"), "Semaphore { available_permits: 1, closed: false } Permit { permits: 2 }");
+    assert_eq!(format!("{:?} {:?}", Condition::default(), Notify::default()), "Condition { .. } Notify { .. }");
+    let trigger = Trigger::default();
+    assert_eq!(format!("{trigger:?}"), "Trigger { signalled: false }");
+    trigger.signal();
+    assert_eq!(format!("{trigger:?}"), "Trigger { signalled: true }");
+    let computation = Computation::default();
+    assert_eq!(format!("{computation:?}"), "Computation { value: None }");
+    computation.try_complete(7).unwrap();
+    assert_eq!(format!("{computation:?}"), "Computation { value: Some(7) }");
+    assert_eq!(format!("{:?}", Lazy::from_value(7)), "Lazy { value: Some(7), .. }");
+}
+
+#[test]
+fn channels_show_how_full_they_are_and_not_with_what() {
+    let channel_of_two = Channel::<Opaque, 2>::default();
+    channel_of_two.try_send(Opaque).unwrap();
+    assert_eq!(format!("{channel_of_two:?}"), "Channel { len: 1, capacity: 2, closed: false }");
+    let (sender, mut receiver) = channel(2);
+    assert!(receiver.is_empty());
+    sender.try_send(Opaque).unwrap();
+    assert!(!receiver.is_empty());
+    assert_eq!(format!("{receiver:?}"), "Receiver { len: 1 }");
+    ran(async {
+        let reserved = sender.reserve().await.unwrap();
+        assert_eq!(format!("{reserved:?}"), "Reserved { .. }");
+    });
+    receiver.close();
+    assert_eq!(format!("{sender:?}"), "Sender { closed: true, capacity: 2 }");
+    assert_eq!(format!("{:?} {:?}", SendError(Opaque), TrySendError::Full(Opaque)), "SendError(..) Full(..)");
+    assert_eq!(format!("{:?} {:?}", TrySendError::Closed(Opaque), sync::Closed), "Closed(..) Closed");
+}
+
+#[test]
+fn waits_for_a_time_show_what_is_left_of_them() {
+    let period = Duration::from_nanos(5);
+    ran(async {
+        assert_eq!(format!("{:?}", sleep_until(Instant::from_nanos(0))), "Sleep { fired: false, .. }");
+        let timeout = timeout_at(Instant::from_nanos(0), async { Plain(Opaque) });
+        assert_eq!(format!("{timeout:?}"), "Timeout { sleep: Sleep { fired: false, .. }, .. }");
+        let interval = interval_at(Instant::from_nanos(7), period);
+        let shown = format!("{interval:?}");
+        assert!(shown.starts_with("Interval { due: Some(Instant(7ns)), period: 5ns, missed: "), "{shown}");
+    });
+}
+
+#[test]
+fn what_is_given_back_is_not_shown() {
+    ran(async {
+        let refused = Task::new().name("plumber").call(|| async { Plain(Opaque) }).err().unwrap();
+        assert_eq!(format!("{refused:?}"), "SpawnError { reason: NoDomainAvailable, .. }");
+        assert_eq!(format!("{:?} {:?}", Full(Opaque), NoDomainAvailable(Opaque)), "Full(..) NoDomainAvailable(..)");
+        assert_eq!(format!("{:?} {:?}", DomainId::ZERO, DomainId::new(7)), "DomainId(0) DomainId(7)");
+        assert_eq!(format!("{:?}", Task::default()), format!("{:?}", Task::new()));
+    });
 }
