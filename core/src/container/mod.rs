@@ -8,6 +8,8 @@
 pub(crate) mod fifo;
 pub(crate) mod list;
 pub(crate) mod mailbox;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
 pub(crate) mod timer_queue;
 
 use core::cell::Cell;
