@@ -237,7 +237,8 @@ impl<C: Chain> Iterator for Taken<C> {
     }
 }
 
-#[cfg(all(test, feature = "std", not(loom)))]
+#[cfg(test)]
+#[cfg(all(feature = "std", not(loom)))]
 mod tests {
     use std::boxed::Box;
     use std::sync::atomic::AtomicBool;

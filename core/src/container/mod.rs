@@ -8,7 +8,8 @@
 pub(crate) mod fifo;
 pub(crate) mod list;
 pub(crate) mod mailbox;
-#[cfg(all(test, feature = "std", not(loom)))]
+#[cfg(test)]
+#[cfg(all(feature = "std", not(loom)))]
 mod tests;
 pub(crate) mod timer_queue;
 
