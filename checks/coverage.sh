@@ -58,8 +58,6 @@ fi
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/coverage CARGO_PROFILE_DEV_DEBUG=0
 unset CARGO_ENCODED_RUSTFLAGS RUSTFLAGS RUSTC_WORKSPACE_WRAPPER
 eval "$(cargo +nightly llvm-cov show-env --sh --branch --no-cfg-coverage --no-cfg-coverage-nightly 2>/dev/null)"
-# A few files for each program that all its processes add to, not one for each process.
-export LLVM_PROFILE_FILE=${LLVM_PROFILE_FILE/-%p-%2m/-%4m}
 # What was built from earlier sources would be in the report, too.
 [ ! -d "$CARGO_TARGET_DIR/debug" ] || cargo +nightly llvm-cov clean --workspace
 mkdir -p "$CARGO_TARGET_DIR"
@@ -96,7 +94,8 @@ run -p matou-echo --bins $(tests_of echo) -- --skip usage::privileged_port
 
 
 lcov=$CARGO_TARGET_DIR/matou.lcov
-# A process that was killed while it wrote leaves a broken file, which is passed over with a warning.
+# Each process has files of its own. One that was killed while it wrote, or may write no more (tests/trace.rs), leaves a broken one, which is passed
+# over with a warning.
 cargo +nightly llvm-cov report --branch --failure-mode all --lcov --output-path "$lcov" 2>"$CARGO_TARGET_DIR/report.log" || {
     cat "$CARGO_TARGET_DIR/report.log" >&2
     exit 1
