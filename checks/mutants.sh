@@ -13,7 +13,7 @@
 # are as any other's (each unsafe operation is in a block), so the word in front of `fn` is left out, and they are changed like the others.
 # And the seeded faults of loom-tests are taken out: they are never compiled here, and no test could notice a change in them.
 #
-# The changes that no test can notice are named in .cargo/mutants.toml, each with the reason. A change that makes a test hang for a minute counts
+# The changes that no test can notice are named in .cargo/mutants.toml, each with the reason. A change with which a test runs for half a minute counts
 # as noticed, and is counted apart. Memory orderings are not changed: x86 would hide it, and the models of loom-tests have seeded faults for them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -79,11 +79,11 @@ one() { # file, its tests
     local file=$1 name=${1//\//-} start=$SECONDS status=0 test arguments=()
     shift
     for test in "$@"; do
-        if [ "$test" = lib ]; then arguments+=(--lib); else arguments+=(--test "$test"); fi
+        if [ "$test" = lib ]; then arguments+=(--cargo-arg=--lib); else arguments+=("--cargo-arg=--test=$test"); fi
     done
     rm -rf "$work/$name"
-    (cd "$tree" && cargo mutants --in-place --dir . --output "$work/$name" --file "core/src/$file.rs" --test-workspace=false --timeout 60 \
-        --no-shuffle --colors never -- --features simulation "${arguments[@]}") >"$work/$name.log" 2>&1 || status=$?
+    (cd "$tree" && cargo mutants --in-place --dir . --output "$work/$name" --file "core/src/$file.rs" --test-workspace=false --timeout 30 \
+        --no-shuffle --colors never --features simulation "${arguments[@]}") >"$work/$name.log" 2>&1 || status=$?
     case $status in
     0 | 2 | 3) ;;
     *)

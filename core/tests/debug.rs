@@ -6,10 +6,12 @@ mod support;
 
 use std::time::Duration;
 
+use matou_core::dump::inspector;
 use matou_core::platform::Bare;
 use matou_core::suspension::Point;
 use matou_core::sync::{self, Channel, Computation, Condition, Lazy, Mutex, Notify, Semaphore, SendError, Trigger, TrySendError, channel};
 use matou_core::time::{Instant, interval_at, sleep_until, timeout_at};
+use matou_core::trace::{Event, Trace};
 use matou_core::{
     Anywhere, Config, DomainId, Full, Gift, LocalResource, NoDomainAvailable, Orphans, Outcome, Plain, Promise, Resource, Task, TaskPool,
     await_all, await_all_in, await_first, await_first_in, await_one, await_one_in, parallel, run, scope, spawn, yield_now,
@@ -163,5 +165,23 @@ fn what_is_given_back_is_not_shown() {
         assert_eq!(format!("{:?} {:?}", Full(Opaque), NoDomainAvailable(Opaque)), "Full(..) NoDomainAvailable(..)");
         assert_eq!(format!("{:?} {:?}", DomainId::ZERO, DomainId::new(7)), "DomainId(0) DomainId(7)");
         assert_eq!(format!("{:?}", Task::default()), format!("{:?}", Task::new()));
+    });
+}
+
+#[test]
+fn what_looks_into_a_run_shows_what_it_knows() {
+    struct Deaf;
+    impl Trace for Deaf {
+        fn event(&self, _: &Event) {}
+    }
+    let consumer: &dyn Trace = &Deaf;
+    assert_eq!(format!("{consumer:?}"), "Trace { .. }");
+    ran(async {
+        let inspector = inspector().unwrap();
+        assert_eq!(format!("{inspector:?}"), "Inspector { .. }");
+        let mut survey = inspector.survey();
+        assert_eq!(format!("{survey:?}"), "Survey { complete: false, .. }");
+        (&mut survey).await;
+        assert_eq!(format!("{survey:?}"), "Survey { complete: true, .. }");
     });
 }

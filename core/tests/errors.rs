@@ -7,13 +7,13 @@ mod support;
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use matou_core::platform::Bare;
+use matou_core::platform::{Bare, NothingToWaitFor};
 use matou_core::suspension::PointError;
 use matou_core::sync::{Closed, LazyError, SendError, TryAcquireError, TryReceiveError, TrySendError, channel};
 use matou_core::time::Elapsed;
 use matou_core::{
-    Config, DomainId, EventsError, Exit, NoDomainAvailable, OwnershipError, Plain, RunError, SpawnError, SpawnRefusal, current_task, run,
-    spawn,
+    Config, DomainId, EventsError, Exit, NoDomainAvailable, OwnershipError, Plain, Report, ReportPlace, RunError, SpawnError, SpawnRefusal,
+    current_task, run, spawn, yield_now,
 };
 
 /// What the standard library prints of the error that `main` returns.
@@ -177,4 +177,43 @@ fn an_event_source_that_panics_is_named_with_what_it_said() {
     assert_eq!(error.to_string(), "it panicked: why");
     let error: RunError<(), &str> = RunError::Events(DomainId::new(7), error);
     assert_eq!(format!("{error:?}"), "the event source of domain 7 failed: it panicked: why");
+}
+
+#[test]
+fn what_runs_out_is_told_with_what_to_do() {
+    let many: RunError<(), ()> = RunError::TooManyRuns;
+    assert!(format!("{many:?}").contains("drop them"), "{many:?}");
+    for (error, says) in
+        [(PointError::Full, "wait for fewer"), (PointError::NoEvents, "on a platform that has"), (PointError::NoDomain, "inside `run`")]
+    {
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    assert_eq!(told_by_a_source_without_events(), (true, true));
+}
+
+/// Whether a source that has no events can be looked at, and cannot be waited for.
+fn told_by_a_source_without_events() -> (bool, bool) {
+    let ran = run(&Bare, Config::new(), async { yield_now().await });
+    let waits = run(&Bare, Config::new(), std::future::pending::<()>());
+    (ran.is_ok(), matches!(waits, Err(RunError::Events(DomainId::ZERO, EventsError::Failed(NothingToWaitFor)))))
+}
+
+#[test]
+fn a_report_names_what_panicked() {
+    let panic = || match run(&Bare, Config::new(), async { panic!("why") }) {
+        Err(RunError::Panicked(panic)) => panic,
+        _ => unreachable!("it panics"),
+    };
+    for (place, named) in [
+        (ReportPlace::Destructor, "the destructor of a task's future"),
+        (ReportPlace::Result, "the destructor of a result that was not taken"),
+        (ReportPlace::Finaliser, "a resource's finaliser"),
+        (ReportPlace::Waker, "a waker"),
+        (ReportPlace::Hook, "a hook, which is removed,"),
+        (ReportPlace::Interrupt, "an interrupt"),
+        (ReportPlace::Trace, "the consumer of trace events"),
+    ] {
+        let report = Report { place, domain: DomainId::new(7), panic: panic() };
+        assert_eq!(report.to_string(), format!("matou: {named} panicked on domain 7: why"));
+    }
 }

@@ -244,6 +244,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
     use std::vec::Vec;
 
     use super::super::tests::{Node, Nodes, nodes, number};
@@ -378,7 +379,7 @@ mod tests {
             assert!(mailbox.sleep());
             std::thread::scope(|threads| {
                 threads.spawn(|| if by_ring { mailbox.ring() } else { node.push_to(&mailbox) });
-                has_entered.recv().unwrap();
+                has_entered.recv_timeout(Duration::from_secs(10)).expect("it is rung");
                 assert_eq!(taken(&mailbox).len(), usize::from(!by_ring));
                 closing.send(()).unwrap();
                 mailbox.close();
