@@ -280,3 +280,155 @@ impl<C: Chain> Iterator for Taken<C> {
         Some(node)
     }
 }
+
+#[cfg(test)]
+#[cfg(all(feature = "std", not(loom)))]
+mod tests {
+    use std::boxed::Box;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use std::vec::Vec;
+
+    use super::super::tests::{Node, Nodes, nodes, number};
+    use super::*;
+
+    /// Counts how often it is rung.
+    struct Bell {
+        mailbox: Arc<Mailbox<Nodes>>,
+        rung: AtomicU32,
+    }
+
+    impl Interrupt for Bell {
+        fn interrupt(&self) {
+            assert_eq!(self.mailbox.ringers.load(Ordering::SeqCst), 1, "who rings has counted itself");
+            self.rung.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Bell {
+        /// How often it was rung since this was asked.
+        fn rung(&self) -> u32 {
+            assert_eq!(self.mailbox.ringers.load(Ordering::SeqCst), 0, "who rang has left");
+            self.rung.swap(0, Ordering::SeqCst)
+        }
+    }
+
+    /// A mailbox and its bell, which is to outlive the last ring.
+    fn with_bell() -> (Arc<Mailbox<Nodes>>, Box<Bell>) {
+        let mailbox = Arc::new(Mailbox::new());
+        let bell = Box::new(Bell { mailbox: mailbox.clone(), rung: AtomicU32::new(0) });
+        // SAFETY: it has not slept; the tests keep the bell to their end.
+        unsafe { mailbox.install(NonNull::<Bell>::from(&*bell)) };
+        (mailbox, bell)
+    }
+
+    fn push(mailbox: &Mailbox<Nodes>, node: &Node) {
+        // SAFETY: the tests keep their nodes in place, and push none that is in a mailbox.
+        unsafe { mailbox.push(NonNull::from(node)) };
+    }
+
+    fn taken(mailbox: &Mailbox<Nodes>) -> Vec<usize> {
+        mailbox.take().map(number).collect()
+    }
+
+    #[test]
+    fn nodes_come_out_oldest_first_and_once() {
+        let (mailbox, bell) = with_bell();
+        let nodes = nodes(4);
+        for round in 0..3 {
+            assert!(mailbox.looks_empty() && taken(&mailbox).is_empty(), "round {round}");
+            nodes[..3].iter().for_each(|node| push(&mailbox, node));
+            assert!(!mailbox.looks_empty());
+            mailbox.ring();
+            assert!(!mailbox.sleep(), "there are nodes");
+            // One that is pushed while others are handed out is in the next take.
+            let mut out = mailbox.take();
+            push(&mailbox, &nodes[3]);
+            assert_eq!(out.by_ref().map(number).collect::<Vec<_>>(), [0, 1, 2]);
+            assert_eq!(taken(&mailbox), [3]);
+        }
+        assert_eq!(bell.rung(), 0, "it never slept");
+        mailbox.close();
+    }
+
+    #[test]
+    fn a_sleeper_is_rung_once_by_the_first_that_comes() {
+        let (mailbox, bell) = with_bell();
+        let nodes = nodes(2);
+        for by_ring in [false, true] {
+            assert!(mailbox.sleep() && !mailbox.looks_empty());
+            assert_eq!(bell.rung(), 0);
+            if by_ring {
+                mailbox.ring();
+                assert!(mailbox.looks_empty());
+                assert_eq!(bell.rung(), 1);
+                mailbox.ring();
+            } else {
+                push(&mailbox, &nodes[0]);
+                assert_eq!(bell.rung(), 1);
+            }
+            push(&mailbox, &nodes[1]);
+            mailbox.ring();
+            assert_eq!(bell.rung(), 0, "it is awake");
+            assert_eq!(taken(&mailbox), if by_ring { &[1][..] } else { &[0, 1] });
+        }
+        // It wakes by itself: nobody rings.
+        assert!(mailbox.sleep() && taken(&mailbox).is_empty() && mailbox.looks_empty());
+        mailbox.ring();
+        push(&mailbox, &nodes[0]);
+        assert_eq!((bell.rung(), taken(&mailbox)), (0, Vec::from([0])));
+        mailbox.close();
+    }
+
+    /// Rings until it is let go.
+    struct LongBell {
+        entered: Sender<()>,
+        closing: Mutex<Receiver<()>>,
+        left: Arc<AtomicBool>,
+    }
+
+    impl Interrupt for LongBell {
+        fn interrupt(&self) {
+            self.entered.send(()).unwrap();
+            self.closing.lock().unwrap().recv().unwrap();
+            for _ in 0..1000 {
+                std::thread::yield_now();
+            }
+            self.left.store(true, Ordering::SeqCst);
+        }
+    }
+
+    struct Sent(NonNull<Node>);
+    // SAFETY: the one thread that gets it pushes it, and the mailbox hands it over.
+    unsafe impl Sync for Sent {}
+
+    impl Sent {
+        fn push_to(&self, mailbox: &Mailbox<Nodes>) {
+            // SAFETY: it is in no mailbox, and stays in place.
+            unsafe { mailbox.push(self.0) };
+        }
+    }
+
+    #[test]
+    fn a_domain_that_ends_waits_for_who_is_ringing() {
+        for by_ring in [false, true] {
+            let ((entered, has_entered), (closing, is_closing)) = (channel(), channel());
+            let (mailbox, nodes) = (Mailbox::<Nodes>::new(), nodes(1));
+            let bell = LongBell { entered, closing: Mutex::new(is_closing), left: Arc::default() };
+            let (left, node) = (bell.left.clone(), Sent(NonNull::from(&nodes[0])));
+            // SAFETY: it has not slept; the bell is there until `close` has returned.
+            unsafe { mailbox.install(NonNull::<LongBell>::from(&bell)) };
+            assert!(mailbox.sleep());
+            std::thread::scope(|threads| {
+                threads.spawn(|| if by_ring { mailbox.ring() } else { node.push_to(&mailbox) });
+                has_entered.recv_timeout(Duration::from_secs(10)).expect("it is rung");
+                assert_eq!(taken(&mailbox).len(), usize::from(!by_ring));
+                closing.send(()).unwrap();
+                mailbox.close();
+                assert!(left.load(Ordering::SeqCst));
+            });
+        }
+    }
+}

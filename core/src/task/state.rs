@@ -165,3 +165,79 @@ impl State {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    fn at(bits: u8) -> State {
+        State(AtomicU8::new(bits))
+    }
+
+    fn bits(state: &State) -> u8 {
+        state.0.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_new_task_is_idle_or_on_its_way() {
+        assert_eq!((bits(&State::idle()), bits(&State::queued())), (0, QUEUED));
+    }
+
+    /// Every edge from every state: what it answers, and the state after it.
+    #[test]
+    fn each_edge_from_each_state() {
+        for before in 0..8 {
+            let [queued, cancelled, ended] = [QUEUED, CANCELLED, ENDED].map(|bit| before & bit == bit);
+            let state = at(before);
+            assert_eq!(state.is_cancelled(), cancelled);
+            #[cfg(feature = "alloc")]
+            {
+                assert_eq!(state.is_queued(), queued);
+                state.mark_cancelled();
+                assert_eq!(bits(&state), before | CANCELLED);
+            }
+            for (edge, requested) in [(State::wake as fn(&State) -> Send, QUEUED), (State::cancel, QUEUED | CANCELLED)] {
+                let state = at(before);
+                let (answer, after) = match (ended, queued) {
+                    (true, _) => (Send::Ended, before),
+                    (false, true) => (Send::OnItsWay, before | requested),
+                    (false, false) => (Send::Push, before | requested),
+                };
+                assert_eq!((edge(&state), bits(&state)), (answer, after), "from {before:03b}");
+            }
+            let state = at(before);
+            assert_eq!((state.end(), bits(&state)), (queued, before | ENDED), "from {before:03b}");
+            if queued {
+                let state = at(before);
+                let found = match (ended, cancelled) {
+                    (true, _) => Found::Ended,
+                    (false, true) => Found::Cancelled,
+                    (false, false) => Found::Woken,
+                };
+                assert_eq!((state.attend(), bits(&state)), (found, before & !QUEUED), "from {before:03b}");
+            }
+            if ended && !queued {
+                let state = at(before);
+                state.pass_on();
+                assert_eq!(bits(&state), before | QUEUED);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "marked as queued")]
+    fn what_was_in_no_inbox_is_not_attended_to() {
+        let _ = at(CANCELLED | ENDED).attend();
+    }
+
+    #[test]
+    #[cfg(all(feature = "std", debug_assertions))]
+    fn only_an_ended_node_in_no_inbox_is_passed_on() {
+        for before in (0..8).filter(|before| before & (QUEUED | ENDED) != ENDED) {
+            let state = at(before);
+            assert!(crate::outcome::catch(|| state.pass_on()).is_err(), "from {before:03b}");
+        }
+    }
+}
