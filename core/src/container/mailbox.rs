@@ -282,7 +282,7 @@ impl<C: Chain> Iterator for Taken<C> {
 }
 
 #[cfg(test)]
-#[cfg(all(feature = "std", not(loom)))]
+#[cfg(all(feature = "std", not(any(loom, shuttle))))]
 mod tests {
     use std::boxed::Box;
     use std::sync::atomic::AtomicBool;
@@ -342,7 +342,8 @@ mod tests {
             nodes[..3].iter().for_each(|node| push(&mailbox, node));
             assert!(!mailbox.looks_empty());
             mailbox.ring();
-            assert!(!mailbox.sleep(), "there are nodes");
+            assert!(mailbox.watch(|| panic!("a watch ends with what is there")));
+            assert_eq!(mailbox.sleep(|| panic!("nothing else is looked at")), Slept::Refused, "there are nodes");
             // One that is pushed while others are handed out is in the next take.
             let mut out = mailbox.take();
             push(&mailbox, &nodes[3]);
@@ -358,7 +359,8 @@ mod tests {
         let (mailbox, bell) = with_bell();
         let nodes = nodes(2);
         for by_ring in [false, true] {
-            assert!(mailbox.sleep() && !mailbox.looks_empty());
+            assert_eq!(mailbox.sleep(|| by_ring), if by_ring { Slept::Flagged } else { Slept::Published });
+            assert!(!mailbox.looks_empty());
             assert_eq!(bell.rung(), 0);
             if by_ring {
                 mailbox.ring();
@@ -374,8 +376,18 @@ mod tests {
             assert_eq!(bell.rung(), 0, "it is awake");
             assert_eq!(taken(&mailbox), if by_ring { &[1][..] } else { &[0, 1] });
         }
+        // While it watches nobody rings; a watch without end is as long as its patience.
+        let mut looks = 3;
+        let patience = || {
+            looks -= 1;
+            looks > 0
+        };
+        assert!(!mailbox.watch(patience) && looks == 0);
+        mailbox.ring();
+        assert_eq!(bell.rung(), 0);
         // It wakes by itself: nobody rings.
-        assert!(mailbox.sleep() && taken(&mailbox).is_empty() && mailbox.looks_empty());
+        assert_eq!(mailbox.sleep(|| false), Slept::Published);
+        assert!(taken(&mailbox).is_empty() && mailbox.looks_empty());
         mailbox.ring();
         push(&mailbox, &nodes[0]);
         assert_eq!((bell.rung(), taken(&mailbox)), (0, Vec::from([0])));
@@ -420,7 +432,7 @@ mod tests {
             let (left, node) = (bell.left.clone(), Sent(NonNull::from(&nodes[0])));
             // SAFETY: it has not slept; the bell is there until `close` has returned.
             unsafe { mailbox.install(NonNull::<LongBell>::from(&bell)) };
-            assert!(mailbox.sleep());
+            assert_eq!(mailbox.sleep(|| false), Slept::Published);
             std::thread::scope(|threads| {
                 threads.spawn(|| if by_ring { mailbox.ring() } else { node.push_to(&mailbox) });
                 has_entered.recv_timeout(Duration::from_secs(10)).expect("it is rung");
