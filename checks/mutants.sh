@@ -56,7 +56,7 @@ git ls-files -z --cached --others --exclude-standard -- ':!bench' ':!fuzz' ':!fi
 grep -rlE '\bunsafe fn [a-z]' "$tree/core/src" | xargs sed -i -E 's/\bunsafe (fn [a-z])/\1/'
 # Lines keep their numbers.
 grep -rlE '\bfault\("' "$tree/core/src" | xargs perl -0777 -pi -e '
-    my $fault = qr/fault\("\w+"\)/;
+    my $fault = qr/(?:super::)?fault\("\w+"\)/;
     our $block; $block = qr/\{(?:[^{}]++|(??{$block}))*\}/;
     s/if $fault(?: && [^{]*)? $block else (?=\{)/"\n" x ($& =~ tr{\n}{})/ge;
     s/if $fault(?: && [^{]*)? $block/"\n" x ($& =~ tr{\n}{})/ge;
