@@ -15,8 +15,10 @@
 //! | [`domains`] | programs over several simulated domains, with a language, a machine and a model of their own |
 //! | [`sync`] | what tasks wait for, polled by hand |
 //! | [`containers`] | the containers of the core |
+//! | [`points`] | its table of suspension points |
+//! | [`sockets`] | the platform's reactor over a scripted kernel |
 //! | `line` | the model of those who wait, for `domains` and `sync` |
-//! | [`input`] | bytes as a row of choices, for those three |
+//! | [`input`] | bytes as a row of choices, for all but the first |
 //!
 //! Three front ends use this library: the fuzz target, the same binary without libFuzzer, which tells what it thinks of files, and the
 //! tests, which need no nightly compiler. See `fuzz/README.md`.
@@ -28,7 +30,9 @@ pub mod input;
 mod line;
 pub mod machine;
 pub mod model;
+pub mod points;
 pub mod program;
+pub mod sockets;
 pub mod sync;
 pub mod verdict;
 mod watch;
@@ -38,8 +42,66 @@ mod watch;
 #[path = "../../core/src/container/mod.rs"]
 mod shipped;
 
+/// Its table of suspension points, as it ships.
+#[allow(dead_code, unreachable_pub)] // The same.
+#[path = "../../core/src/domain/points.rs"]
+mod points_shipped;
+
+/// The ids that the table gives out.
+#[allow(dead_code, unreachable_pub)] // The same.
+#[path = "../../core/src/id.rs"]
+mod id;
+
+#[allow(dead_code)] // The same.
+#[path = "../../platform-unix/src/interrupt.rs"]
+mod interrupt;
+/// The platform's reactor, with what stands around it: as they ship, over the kernel in `kernel/`.
+#[allow(dead_code, unused_imports, unreachable_pub)] // The same.
+#[path = "../../platform-unix/src/reactor/mod.rs"]
+mod reactor;
+#[path = "."]
+mod descriptor {
+    #[allow(dead_code)] // The same.
+    #[path = "../../platform-unix/src/descriptor/source.rs"]
+    pub(crate) mod source;
+}
+
 // What those files name.
-use matou_core::{platform, time};
+#[cfg(feature = "alloc")]
+extern crate alloc;
+use matou_core::platform;
+
+/// The time of the core and of the platform, by the clock of the scripted kernel.
+mod time {
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use matou_core::time::Instant;
+
+    pub(crate) fn clock() -> Instant {
+        Instant::from_nanos(rustix::kernel::now())
+    }
+}
+
+/// There are no signals here.
+mod signal {
+    use std::io;
+    use std::rc::Rc;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Registry;
+
+    #[allow(dead_code)] // The reactor keeps one where somebody listens.
+    pub(crate) struct Hub;
+
+    #[allow(dead_code)] // The same.
+    impl Hub {
+        pub(crate) fn new() -> io::Result<Rc<Hub>> {
+            Ok(Rc::new(Hub))
+        }
+
+        pub(crate) fn close(&self) {}
+    }
+}
 
 /// The core's shim, where one thread is all there is.
 mod shim {

@@ -26,3 +26,28 @@ fn what_tasks_wait_for_does_what_a_line_does() {
 fn the_containers_do_what_those_of_std_do() {
     replay("containers", matou_fuzz::containers::check);
 }
+
+#[test]
+fn the_table_of_points_does_what_those_of_std_do() {
+    replay("points", matou_fuzz::points::check);
+}
+
+#[test]
+fn the_reactor_loses_no_wake_up() {
+    replay("reactor", matou_fuzz::sockets::check);
+}
+
+/// What the rows never show, they do not test; and a kernel that forgets edges must be found.
+#[test]
+fn rows_by_chance_show_all_of_the_reactor_and_a_deaf_kernel_is_found() {
+    let (mut shown, mut found) = (std::collections::BTreeMap::<_, u32>::new(), 0);
+    for seed in 0..2000 {
+        let bytes = chance(seed, 20 + (seed % 16) as usize * 20);
+        matou_fuzz::sockets::shows(&bytes).into_iter().for_each(|what| *shown.entry(what).or_default() += 1);
+        found += u32::from(matou_fuzz::sockets::check_deaf(&bytes).is_err_and(|why| why.starts_with("a lost wake-up")));
+    }
+    let all = "moved end error armed refused resumed shared duplicated betrayed restarted moved.away slept.for.ever left.elsewhere";
+    let rare: Vec<_> = all.split(' ').filter(|&what| shown.get(what.replace('.', " ").as_str()).is_none_or(|&times| times < 50)).collect();
+    assert!(rare.is_empty(), "the rows hardly ever show {rare:?}: {shown:?}");
+    assert!(found > 100, "a kernel that forgets edges was found {found} times");
+}

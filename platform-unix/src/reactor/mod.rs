@@ -180,8 +180,13 @@ impl DomainReactor {
         };
         let state = RefCell::new(State { table: Table::default(), kernel });
         let reactor = Rc::new(DomainReactor { shared: Arc::new(shared), state, hub: OnceCell::new(), registry });
-        CURRENT.set(Some(Rc::clone(&reactor)));
+        reactor.enter();
         Ok(reactor)
+    }
+
+    /// Makes it the one of the domain that runs on this thread. A fuzz target has several in turn.
+    pub(crate) fn enter(self: &Rc<Self>) {
+        CURRENT.set(Some(Rc::clone(self)));
     }
 
     /// Takes it out of the thread: sockets that are still registered here find nobody to tell.
@@ -337,7 +342,6 @@ impl Shared {
     fn depart(&self, token: Token) {
         self.departures.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         self.departed.store(true, Ordering::Release);
-        self.bell.ring();
     }
 
     fn take_departures(&self) -> Vec<Token> {
