@@ -12,6 +12,7 @@
 //! | [`trace`](Builder::trace) | `MATOU_TRACE` | no file |
 //! | [`births`](Builder::births) | `MATOU_BIRTHS` | 0: not kept |
 //! | [`reactor`](Builder::reactor) | | epoll on Linux, `poll(2)` elsewhere |
+//! | [`lent_buffer`](Builder::lent_buffer) | | 16 KiB |
 
 use std::env;
 use std::ffi::OsString;
@@ -30,7 +31,7 @@ use crate::blocking::{self, Closing, Pool};
 use crate::dump::Registration;
 use crate::interrupt::Material;
 use crate::platform::Unix;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, lent};
 use crate::record::{RECORDER, Recording};
 use crate::signal::{Dispatch, Registry};
 
@@ -60,6 +61,7 @@ pub struct Builder {
     blocking_threads: Option<usize>,
     reactor: Reactor,
     bell: Material,
+    lent_buffer: usize,
     stack_size: Option<usize>,
     on_report: Option<fn(&Report)>,
     on_trace: Option<&'static dyn Trace>,
@@ -84,6 +86,7 @@ impl Builder {
             blocking_threads: None,
             reactor: Reactor::DEFAULT,
             bell: Material::DEFAULT,
+            lent_buffer: lent::DEFAULT_SIZE,
             stack_size: None,
             on_report: None,
             on_trace: None,
@@ -145,6 +148,14 @@ impl Builder {
     /// Which system call the domains ask for events.
     pub fn reactor(mut self, reactor: Reactor) -> Builder {
         self.reactor = reactor;
+        self
+    }
+
+    /// How many bytes each buffer has that a domain lends to those who receive ([`Received`](crate::net::Received)), from 1: so much is
+    /// received at once at most. It is 16 KiB unless this is called. Only what is written to takes memory: large ones cost where large
+    /// messages come. A domain keeps 256 KiB of free ones, but at least one.
+    pub fn lent_buffer(mut self, bytes: usize) -> Builder {
+        self.lent_buffer = bytes;
         self
     }
 
@@ -259,7 +270,15 @@ impl Builder {
         let blocking = Pool::new(builder.blocking_threads.unwrap_or(blocking::DEFAULT_THREADS), builder.stack_size);
         // The domains are gone when it is dropped, and nothing of the run is left after it.
         let _closing = Closing(Arc::clone(&blocking));
-        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry, blocking, recording };
+        let unix = Unix {
+            reactor: builder.reactor,
+            bell: builder.bell,
+            lent_buffer: builder.lent_buffer,
+            stack_size: builder.stack_size,
+            registry,
+            blocking,
+            recording,
+        };
         matou_core::run(&unix, config, main)
     }
 
@@ -280,6 +299,9 @@ impl Builder {
         }
         if self.quanta == Some(0) {
             return Err(invalid("`quanta` is 0: a task that may do no effect cannot run".into()));
+        }
+        if self.lent_buffer == 0 {
+            return Err(invalid("`lent_buffer` is 0: nothing can be received into a buffer of no bytes".into()));
         }
         let threads = 1..=blocking::MOST_THREADS;
         if self.blocking_threads.is_none() {
@@ -399,6 +421,8 @@ mod tests {
         assert_eq!((builder.domains, builder.quanta, builder.blocking_threads), (Some(7), Some(8), Some(9)));
         assert_eq!((builder.births, builder.trace), (Some(false), Some("t.json".into())));
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
+        let error = Builder::new().lent_buffer(0).completed(&|_| None).unwrap_err();
+        assert_eq!(error.to_string(), "`lent_buffer` is 0: nothing can be received into a buffer of no bytes");
         let error = Builder::new().blocking_threads(0).completed(&|_| None).unwrap_err();
         assert_eq!(error.to_string(), "`blocking_threads` is 0: expected a number from 1 to 4096");
     }
