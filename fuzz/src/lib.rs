@@ -17,6 +17,7 @@
 //! | [`containers`] | the containers of the core |
 //! | [`points`] | its table of suspension points |
 //! | [`sockets`] | the platform's reactor over a scripted kernel |
+//! | [`echo`] | the echo servers over scripted sockets |
 //! | `line` | the model of those who wait, for `domains` and `sync` |
 //! | [`input`] | bytes as a row of choices, for all but the first |
 //!
@@ -25,6 +26,7 @@
 
 pub mod containers;
 pub mod domains;
+pub mod echo;
 pub mod event;
 pub mod input;
 mod line;
@@ -66,9 +68,60 @@ mod descriptor {
     pub(crate) mod source;
 }
 
+/// The echo servers, as they ship, but for what touches the system: sockets, signals, the command line.
+#[allow(dead_code)] // The same.
+#[path = "../../echo/src/acceptor.rs"]
+mod acceptor;
+#[path = "../../echo/src/context.rs"]
+mod context;
+#[allow(dead_code)] // The same.
+#[path = "../../echo/src/door.rs"]
+mod door;
+#[path = "../../echo/src/failure.rs"]
+mod failure;
+#[path = "../../echo/src/handler.rs"]
+mod handler;
+#[path = "../../echo/src/servers"]
+mod servers {
+    pub(crate) mod concurrent;
+    pub(crate) mod owned;
+    pub(crate) mod parallel;
+    pub(crate) mod sequential;
+}
+#[path = "echo/socket.rs"]
+mod socket;
+#[allow(dead_code)] // The same.
+#[path = "../../echo/src/stats.rs"]
+mod stats;
+
+/// The stop of an accept loop, without the signals that ask for it.
+mod stop {
+    use std::sync::Arc;
+
+    use matou_core::sync::Trigger;
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct Stop(Arc<Trigger>);
+
+    impl Stop {
+        pub(crate) fn new() -> Stop {
+            Stop(Arc::new(Trigger::new()))
+        }
+
+        pub(crate) async fn requested(&self) {
+            self.0.wait().await;
+        }
+
+        pub(crate) fn request(&self) {
+            self.0.signal();
+        }
+    }
+}
+
 // What those files name.
 #[cfg(feature = "alloc")]
 extern crate alloc;
+extern crate matou_core as matou_unix;
 use matou_core::platform;
 
 /// The time of the core and of the platform, by the clock of the scripted kernel.

@@ -51,3 +51,8 @@ fn rows_by_chance_show_all_of_the_reactor_and_a_deaf_kernel_is_found() {
     assert!(rare.is_empty(), "the rows hardly ever show {rare:?}: {shown:?}");
     assert!(found > 100, "a kernel that forgets edges was found {found} times");
 }
+
+#[test]
+fn the_echo_servers_send_back_what_came_and_count_it() {
+    replay("echo", matou_fuzz::echo::check);
+}

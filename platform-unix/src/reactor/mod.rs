@@ -358,6 +358,7 @@ impl Shared {
     fn depart(&self, token: Token) {
         self.departures.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         self.departed.store(true, Ordering::Release);
+        self.bell.ring();
     }
 
     fn take_departures(&self) -> Vec<Token> {
