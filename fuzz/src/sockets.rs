@@ -421,6 +421,11 @@ impl World {
                 return Err("R20: domains that have nothing to do are kept awake".into());
             }
         }
+        // What a bell has said may be heard once more.
+        for domain in 0..DOMAINS {
+            let quiet = (0..3).any(|_| self.select(domain, Wait::Forever).is_ok_and(|woken| woken == 0) && kernel::would_sleep_for_ever());
+            crate::same("R20: whether a domain that has nothing to do sleeps", (domain, quiet), (domain, true))?;
+        }
         let ends = self.ends.borrow();
         for (domain, points) in self.points.iter().enumerate() {
             for (id, &Waiter { end, direction }) in &points.borrow().waiting {

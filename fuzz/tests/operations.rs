@@ -56,3 +56,18 @@ fn rows_by_chance_show_all_of_the_reactor_and_a_deaf_kernel_is_found() {
 fn the_echo_servers_send_back_what_came_and_count_it() {
     replay("echo", matou_fuzz::echo::check);
 }
+
+/// The same for the servers, and streams that garble.
+#[test]
+fn rows_by_chance_end_connections_in_every_way_and_garbled_bytes_are_found() {
+    let (mut shown, mut found) = (std::collections::BTreeMap::<_, u32>::new(), 0);
+    for seed in 0..3000 {
+        let bytes = chance(seed, 20 + (seed % 16) as usize * 20);
+        matou_fuzz::echo::shows(&bytes).into_iter().for_each(|what| *shown.entry(what).or_default() += 1);
+        found += u32::from(matou_fuzz::echo::check_garbled(&bytes).is_err_and(|why| why.contains("other bytes")));
+    }
+    let all = "[None] [Some(Reset)] [Some(BrokenPipe)] [Some(TimedOut)] [Some(Idle)] [Some(Other)] [Some(Cancelled)] Unusable";
+    let rare: Vec<_> = all.split(' ').filter(|&what| shown.get(what).is_none_or(|&times| times < 10)).collect();
+    assert!(rare.is_empty(), "the rows hardly ever show {rare:?}: {shown:?}");
+    assert!(found > 100, "garbled bytes were found {found} times");
+}
