@@ -17,7 +17,8 @@ use matou_core::platform::{Events, Interrupt, Platform, Signals, Wait};
 use matou_core::sync::{Channel, Trigger};
 use matou_core::time::Instant;
 use matou_core::{
-    Config, DomainId, Outcome, Plain, PointId, Promise, PromiseOf, RunError, Task, ViolationKind, await_all, call, run, spawn, yield_now,
+    Config, DomainId, Outcome, Plain, PointId, Promise, PromiseOf, RunError, Task, TaskPool, ViolationKind, await_all, call, run, spawn,
+    yield_now,
 };
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
@@ -296,25 +297,25 @@ fn a_waker_outlives_its_task_and_its_run() {
                 }
             }
         });
+        let pool: &'static TaskPool<1, 64> = Box::leak(Box::new(TaskPool::new()));
         let ran = run(&Three::default(), config(), async {
-            let child = pinned(1, move || {
-                let mut left = 2;
-                poll_fn(move |cx| {
-                    kept.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
-                    left -= 1;
-                    if left == 0 {
-                        return Poll::Ready(());
-                    }
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                })
-            });
-            child.await.unwrap();
+            let mut left = 2;
+            let child = pool.spawn(poll_fn(move |cx| {
+                kept.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
+                left -= 1;
+                if left == 0 {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }));
+            child.unwrap_or_else(|full| panic!("{full}")).await.unwrap();
             stage.store(1, SeqCst);
         });
         ran.unwrap();
         stage.store(2, SeqCst);
         met.note(OUTCOMES[waker.join().unwrap()]);
+        assert_eq!(pool.free(), 1, "the last holder gives the place back");
     });
 }
 
