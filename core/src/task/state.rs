@@ -29,7 +29,7 @@
 //! A wake that finds `QUEUED` writes the word all the same: the write is what makes the waker's data visible to the poll that
 //! follows `attend`.
 
-use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+use crate::shim::{AtomicU8, Ordering, const_unless_loom, fault};
 
 /// The node is in an inbox, or about to be.
 const QUEUED: u8 = 1;
@@ -93,10 +93,13 @@ impl State {
     fn request(&self, bits: u8) -> Send {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
-            if state & ENDED != 0 && !cfg!(matou_fault = "wake_after_end") {
+            if state & ENDED != 0 && !fault("wake_after_end") {
                 return Send::Ended;
             }
-            if cfg!(matou_fault = "wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
+            if fault("request_joins_any") && state & QUEUED != 0 {
+                return Send::OnItsWay;
+            }
+            if fault("wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
                 return Send::OnItsWay;
             }
             match self.0.compare_exchange_weak(state, state | QUEUED | bits, Ordering::AcqRel, Ordering::Relaxed) {
@@ -115,13 +118,13 @@ impl State {
 
     /// Edge 3.
     pub(crate) fn attend(&self) -> Found {
-        let before = if cfg!(matou_fault = "attend_in_two_steps") {
+        let before = if fault("attend_in_two_steps") {
             // Two operations where one must decide: a cancellation in between is overwritten.
             let before = self.0.load(Ordering::Acquire);
             self.0.store(before & !QUEUED, Ordering::Release);
             before
         } else {
-            let seen = if cfg!(matou_fault = "attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            let seen = if fault("attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
             self.0.fetch_and(!QUEUED, seen)
         };
         debug_assert!(before & QUEUED != 0, "a node taken from an inbox is marked as queued");
@@ -137,7 +140,7 @@ impl State {
     /// Edge 4. Whether the node is in an inbox, or about to be.
     #[must_use]
     pub(crate) fn end(&self) -> bool {
-        if cfg!(matou_fault = "end_in_two_steps") {
+        if fault("end_in_two_steps") {
             // Two operations where one must decide: a wake in between pushes a node that nobody waits for.
             let queued = self.0.load(Ordering::Acquire) & QUEUED != 0;
             self.0.fetch_or(ENDED, Ordering::AcqRel);
