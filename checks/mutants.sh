@@ -55,8 +55,8 @@ mkdir -p "$tree"
 git ls-files -z --cached --others --exclude-standard -- ':!bench' ':!fuzz' ':!firmware' | xargs -0 cp --parents -t "$tree"
 grep -rlE '\bunsafe fn [a-z]' "$tree/core/src" | xargs sed -i -E 's/\bunsafe (fn [a-z])/\1/'
 # Lines keep their numbers.
-grep -rl matou_fault "$tree/core/src" | xargs perl -0777 -pi -e '
-    my $fault = qr/cfg!\(matou_fault = "\w+"\)/;
+grep -rlF 'fault("' "$tree/core/src" | xargs perl -0777 -pi -e '
+    my $fault = qr/(?<!:)\bfault\("\w+"\)/;
     our $block; $block = qr/\{(?:[^{}]++|(??{$block}))*\}/;
     s/if $fault(?: && [^{]*)? $block else (?=\{)/"\n" x ($& =~ tr{\n}{})/ge;
     s/if $fault(?: && [^{]*)? $block/"\n" x ($& =~ tr{\n}{})/ge;
