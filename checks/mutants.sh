@@ -55,8 +55,8 @@ mkdir -p "$tree"
 git ls-files -z --cached --others --exclude-standard -- ':!bench' ':!fuzz' ':!firmware' | xargs -0 cp --parents -t "$tree"
 grep -rlE '\bunsafe fn [a-z]' "$tree/core/src" | xargs sed -i -E 's/\bunsafe (fn [a-z])/\1/'
 # Lines keep their numbers.
-grep -rlE '\bfault\("' "$tree/core/src" | xargs perl -0777 -pi -e '
-    my $fault = qr/(?:super::)?fault\("\w+"\)/;
+grep -rlF 'fault("' "$tree/core/src" | xargs perl -0777 -pi -e '
+    my $fault = qr/(?<!:)\bfault\("\w+"\)/;
     our $block; $block = qr/\{(?:[^{}]++|(??{$block}))*\}/;
     s/if $fault(?: && [^{]*)? $block else (?=\{)/"\n" x ($& =~ tr{\n}{})/ge;
     s/if $fault(?: && [^{]*)? $block/"\n" x ($& =~ tr{\n}{})/ge;
@@ -65,7 +65,7 @@ grep -rlE '\bfault\("' "$tree/core/src" | xargs perl -0777 -pi -e '
     s/!$fault/true/g;
     s/$fault/false/g;
 '
-export CARGO_TARGET_DIR=$work/target RUSTFLAGS='-A unused_unsafe -A unused_imports -A unreachable_patterns -A unused_parens -A unused_braces' CARGO_PROFILE_DEV_DEBUG=0 RUST_BACKTRACE=0
+export CARGO_TARGET_DIR=$work/target RUSTFLAGS='-A unused_unsafe -A unused_parens -A unused_braces' CARGO_PROFILE_DEV_DEBUG=0 RUST_BACKTRACE=0
 unset CARGO_ENCODED_RUSTFLAGS
 
 count() { # a list of cargo-mutants: how many are in it

@@ -282,7 +282,7 @@ impl<C: Chain> Iterator for Taken<C> {
 }
 
 #[cfg(test)]
-#[cfg(all(feature = "std", not(any(loom, shuttle))))]
+#[cfg(all(feature = "std", not(loom)))]
 mod tests {
     use std::boxed::Box;
     use std::sync::atomic::AtomicBool;
@@ -333,6 +333,43 @@ mod tests {
         mailbox.take().map(number).collect()
     }
 
+    fn sleeps(mailbox: &Mailbox<Nodes>) -> bool {
+        mailbox.sleep(|| false) == Slept::Published
+    }
+
+    #[test]
+    fn a_flag_raised_before_a_sleep_is_seen_in_it() {
+        let (mailbox, bell) = with_bell();
+        assert_eq!(mailbox.sleep(|| true), Slept::Flagged);
+        // The sleep is published all the same: who comes now rings.
+        mailbox.ring();
+        assert_eq!(bell.rung(), 1);
+        mailbox.close();
+    }
+
+    #[test]
+    fn a_watch_ends_with_a_node_or_with_the_patience() {
+        let (mailbox, bell) = with_bell();
+        let nodes = nodes(1);
+        let mut looks = 0;
+        let mut watch = |pushed_at| {
+            looks = 0;
+            let came = mailbox.watch(|| {
+                looks += 1;
+                if looks == pushed_at {
+                    push(&mailbox, &nodes[0]);
+                }
+                looks < 3
+            });
+            (came, looks)
+        };
+        assert_eq!(watch(0), (false, 3));
+        assert_eq!(watch(2), (true, 2));
+        assert_eq!(watch(0), (true, 0), "it is still there");
+        assert_eq!((bell.rung(), taken(&mailbox)), (0, Vec::from([0])), "who watches is awake");
+        mailbox.close();
+    }
+
     #[test]
     fn nodes_come_out_oldest_first_and_once() {
         let (mailbox, bell) = with_bell();
@@ -342,8 +379,7 @@ mod tests {
             nodes[..3].iter().for_each(|node| push(&mailbox, node));
             assert!(!mailbox.looks_empty());
             mailbox.ring();
-            assert!(mailbox.watch(|| panic!("a watch ends with what is there")));
-            assert_eq!(mailbox.sleep(|| panic!("nothing else is looked at")), Slept::Refused, "there are nodes");
+            assert_eq!(mailbox.sleep(|| panic!("it does not sleep")), Slept::Refused, "there are nodes");
             // One that is pushed while others are handed out is in the next take.
             let mut out = mailbox.take();
             push(&mailbox, &nodes[3]);
@@ -359,8 +395,7 @@ mod tests {
         let (mailbox, bell) = with_bell();
         let nodes = nodes(2);
         for by_ring in [false, true] {
-            assert_eq!(mailbox.sleep(|| by_ring), if by_ring { Slept::Flagged } else { Slept::Published });
-            assert!(!mailbox.looks_empty());
+            assert!(sleeps(&mailbox) && !mailbox.looks_empty());
             assert_eq!(bell.rung(), 0);
             if by_ring {
                 mailbox.ring();
@@ -376,18 +411,8 @@ mod tests {
             assert_eq!(bell.rung(), 0, "it is awake");
             assert_eq!(taken(&mailbox), if by_ring { &[1][..] } else { &[0, 1] });
         }
-        // While it watches nobody rings; a watch without end is as long as its patience.
-        let mut looks = 3;
-        let patience = || {
-            looks -= 1;
-            looks > 0
-        };
-        assert!(!mailbox.watch(patience) && looks == 0);
-        mailbox.ring();
-        assert_eq!(bell.rung(), 0);
         // It wakes by itself: nobody rings.
-        assert_eq!(mailbox.sleep(|| false), Slept::Published);
-        assert!(taken(&mailbox).is_empty() && mailbox.looks_empty());
+        assert!(sleeps(&mailbox) && taken(&mailbox).is_empty() && mailbox.looks_empty());
         mailbox.ring();
         push(&mailbox, &nodes[0]);
         assert_eq!((bell.rung(), taken(&mailbox)), (0, Vec::from([0])));
@@ -432,7 +457,7 @@ mod tests {
             let (left, node) = (bell.left.clone(), Sent(NonNull::from(&nodes[0])));
             // SAFETY: it has not slept; the bell is there until `close` has returned.
             unsafe { mailbox.install(NonNull::<LongBell>::from(&bell)) };
-            assert_eq!(mailbox.sleep(|| false), Slept::Published);
+            assert!(sleeps(&mailbox));
             std::thread::scope(|threads| {
                 threads.spawn(|| if by_ring { mailbox.ring() } else { node.push_to(&mailbox) });
                 has_entered.recv_timeout(Duration::from_secs(10)).expect("it is rung");
