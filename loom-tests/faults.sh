@@ -38,24 +38,25 @@ sleep_skips_flags: doorbell::a_flag_* doorbell::a_ring_and_*
 ring_skips_write: doorbell::a_flag_* doorbell::a_ring_and_*
 ring_drops_nodes: doorbell::a_ring_and_*
 ring_not_counted: doorbell::a_flag_* doorbell::a_ring_and_* doorbell::a_ringer_*
-push_not_counted: doorbell::* state::*_end* -doorbell::a_flag_* -doorbell::a_ringer_*
-close_does_not_wait: doorbell::* state::*_end*
+push_not_counted: doorbell::* state::*_end* state::*_first_poll -doorbell::a_flag_* -doorbell::a_ringer_*
+close_does_not_wait: doorbell::* state::*_end* state::*_first_poll
 close_unordered: doorbell::a_flag_* doorbell::a_ring_and_* doorbell::a_ringer_*
 wake_skips_write: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_*
-wake_after_end: memory::a_waker_* state::*_end* whole::a_waker_*
-attend_relaxed: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake
-attend_in_two_steps: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake
-end_in_two_steps: state::*_end*
-waiter_looks_once: sync::* -sync::a_computation_* -sync::a_signal_* -sync::a_trigger_*
-grant_not_passed_on: sync::a_channel_hands_* sync::a_mutex_is_handed_on_* sync::a_signal_* sync::no_notification_* sync::permits_*
+wake_after_end: memory::a_waker_* state::*_end*
+attend_relaxed: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake state::*_first_poll
+attend_in_two_steps: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake state::*_first_poll
+end_in_two_steps: memory::a_waker_* state::*_end*
+waiter_looks_once: sync::* -sync::a_computation_completes_* -sync::a_signal_* -sync::a_trigger_*
+grant_not_passed_on: sync::a_channel_hands_* sync::a_channels_place_* sync::a_mutex_is_handed_on_* sync::a_signal_* sync::no_notification_* sync::permits_*
 signal_kept_by_who_goes: sync::a_signal_*
 condition_unlocks_first: sync::no_signal_*
-computation_in_two_steps: sync::a_computation_*
-computation_relaxed: sync::a_computation_*
+computation_in_two_steps: sync::a_computation_completes_*
+computation_relaxed: sync::a_computation_completes_*
 trigger_relaxed: sync::a_trigger_*
-trigger_published_unseen: sync::a_trigger_*
+trigger_published_unseen: blocking::work_is_awaited blocking::work_is_discarded sync::a_trigger_*
 channel_takes_when_closed: sync::a_channel_loses_*
 lazy_turn_kept: sync::a_lazy_*
+waker_keeps_its_hold: memory::a_* -memory::a_place_* -memory::a_visitor_* whole::a_waker_*
 release_relaxed: memory::a_waker_* memory::a_promise_*
 retain_in_two_steps: memory::a_promise_*
 slot_freed_relaxed: memory::a_place_*
@@ -65,12 +66,12 @@ door_opened_relaxed: memory::a_visitor_*
 door_left_relaxed: memory::a_visitor_*
 door_not_looked_at: memory::a_visitor_*
 door_not_waited: memory::a_visitor_*
-request_joins_any: state::*
+request_joins_any: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake state::*_first_poll
 job_over_before_its_end: blocking::work_is_awaited
 job_end_not_looked_at: blocking::work_is_dropped_early
-wake_not_sent: memory::a_waker_* whole::wakes_* whole::values_*
-cancel_not_sent: whole::a_cancellation_meets_whatever_* whole::a_violation_*
-end_not_sent: whole::*
+wake_not_sent: memory::a_waker_* whole::a_waker_* whole::wakes_* whole::values_*
+cancel_not_sent: whole::a_cancellation_* whole::values_*
+end_not_sent: whole::* -whole::a_waker_*
 result_not_buried: whole::a_cancellation_meets_the_end whole::a_promise_*
 start_not_rung: whole::*
 stop_not_rung: whole::*
