@@ -1,8 +1,10 @@
 //! Reading and writing: what all streams do alike, and all sockets of datagrams, whatever their addresses are.
 //!
 //! [`stream_methods`] gives a type its methods; the functions do the work, through any [`Holder`]: a stream, or one under ownership
-//! (`owned`). All of them are loops of `perform`.
+//! (`owned`). All of them are loops of `perform`; those that a quiet connection waits in give its future as it is, with no `async` around
+//! it, because each would keep the arguments once more.
 
+use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -42,8 +44,8 @@ macro_rules! stream_methods {
         /// Dropped early it has taken no byte out of the stream.
         ///
         /// Miou: `Miou_unix.read`.
-        pub async fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
-            $crate::net::transfer::read(&self.source, buf).await
+        pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = std::io::Result<usize>> {
+            $crate::net::transfer::read(&self.source, buf)
         }
 
         /// Waits until something has come, and gives it in a buffer that the domain lends: meanwhile the task holds none. It gives as much as
@@ -71,8 +73,8 @@ macro_rules! stream_methods {
         /// Dropped early it has taken no byte out of the stream.
         ///
         /// Miou: `Miou_unix.read`.
-        pub async fn receive(&self) -> std::io::Result<$crate::net::Received> {
-            $crate::net::transfer::receive(&self.source).await
+        pub fn receive(&self) -> impl Future<Output = std::io::Result<$crate::net::Received>> {
+            $crate::net::transfer::receive(&self.source)
         }
 
         /// Reads until `buf` is full.
@@ -129,8 +131,8 @@ macro_rules! stream_methods {
         /// Dropped early it has written nothing.
         ///
         /// Miou: `Miou_unix.write` writes all: [`write_all`](Self::write_all).
-        pub async fn write(&self, buf: &[u8]) -> std::io::Result<usize> {
-            $crate::net::transfer::write(&self.source, buf).await
+        pub fn write(&self, buf: &[u8]) -> impl Future<Output = std::io::Result<usize>> {
+            $crate::net::transfer::write(&self.source, buf)
         }
 
         /// Writes all of `buf`.
@@ -179,16 +181,15 @@ macro_rules! stream_methods {
 }
 pub(super) use stream_methods;
 
-pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
+pub(crate) fn read<H: Holder>(holder: &H, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+    perform(holder, Direction::Read, move |source| {
         let (moved, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
         source.moved(Direction::Read, moved, buf.len());
         Ok(moved)
     })
-    .await
 }
 
-pub(crate) async fn receive(holder: &impl Holder) -> io::Result<Received> {
+pub(crate) fn receive<H: Holder>(holder: &H) -> impl Future<Output = io::Result<Received>> {
     perform(holder, Direction::Read, |source| {
         // Only for a call that may find something: who waits holds none.
         let mut lent = reactor::lend()?;
@@ -198,16 +199,14 @@ pub(crate) async fn receive(holder: &impl Holder) -> io::Result<Received> {
         source.moved(Direction::Read, moved, possible);
         Ok(Received::new(lent))
     })
-    .await
 }
 
-pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
-    perform(holder, Direction::Write, |source| {
+pub(crate) fn write<H: Holder>(holder: &H, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+    perform(holder, Direction::Write, move |source| {
         let moved = rustix::net::send(source, buf, sys::SEND)?;
         source.moved(Direction::Write, moved, buf.len());
         Ok(moved)
     })
-    .await
 }
 
 pub(crate) async fn read_exact(holder: &impl Holder, buf: &mut [u8]) -> io::Result<()> {

@@ -250,21 +250,22 @@ impl DomainReactor {
         Ok(token)
     }
 
-    /// Whether `fd` is registered here under `token`.
-    pub(crate) fn knows(&self, fd: BorrowedFd<'_>, token: Token) -> bool {
-        token.is_of(fd) && self.state.borrow().table.is_open(token)
-    }
-
-    /// Lets `point` wait for a socket that has joined.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+    /// Lets `point` wait for a socket that has joined. `None`: `fd` is not registered here under `token`, or no longer.
+    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Option<Result<(), Unarmed>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
-        debug_assert!(table.is_open(token), "a socket waits only where it has joined");
-        if !table.is_dry(token, direction) {
-            return Err(Unarmed::Ready);
+        if !(token.is_of(fd) && table.is_open(token)) {
+            return None;
         }
-        kernel!(kernel, watch(fd, token, direction)).map_err(Unarmed::Failed)?;
-        table.wait(token, direction, point);
-        Ok(())
+        if !table.is_dry(token, direction) {
+            return Some(Err(Unarmed::Ready));
+        }
+        Some(match kernel!(kernel, watch(fd, token, direction)) {
+            Ok(()) => {
+                table.wait(token, direction, point);
+                Ok(())
+            }
+            Err(error) => Err(Unarmed::Failed(error)),
+        })
     }
 
     /// Whether a call in `direction` is known to find nothing.
