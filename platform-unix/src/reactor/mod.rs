@@ -196,8 +196,13 @@ impl DomainReactor {
         let state = RefCell::new(State { table: Table::default(), kernel });
         let (shared, buffers) = (Arc::new(shared), Pool::new(lent_buffer));
         let reactor = Rc::new(DomainReactor { shared, state, buffers, hub: OnceCell::new(), registry });
-        CURRENT.set(Some(Rc::clone(&reactor)));
+        reactor.enter();
         Ok(reactor)
+    }
+
+    /// Makes it the one of the domain that runs on this thread. A fuzz target has several in turn.
+    pub(crate) fn enter(self: &Rc<Self>) {
+        CURRENT.set(Some(Rc::clone(self)));
     }
 
     /// Takes it out of the thread: sockets that are still registered here find nobody to tell.
