@@ -162,6 +162,12 @@ mod shim {
     pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
     pub(crate) use std::hint::spin_loop as pause;
+
+    /// A seeded fault, as in the core: with `--cfg matou_fault` the environment names it.
+    pub(crate) fn fault(name: &str) -> bool {
+        static SEEDED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+        cfg!(matou_fault) && SEEDED.get_or_init(|| std::env::var("MATOU_FAULT").ok()).as_deref() == Some(name)
+    }
 }
 
 use crate::machine::Observed;
