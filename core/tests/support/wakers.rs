@@ -128,8 +128,7 @@ pub fn counting_clones() -> Waker {
         RawWaker::new(data, &VTABLE)
     }
     fn nothing(_: *const ()) {}
-    static VTABLE: RawWakerVTable =
-        RawWakerVTable::new(|data| clone(data), |data| nothing(data), |data| nothing(data), |data| nothing(data));
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
     // SAFETY: there is no data.
     unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) }
 }
