@@ -35,10 +35,12 @@ push_not_counted: doorbell::* state::*_end* -doorbell::a_flag_* -doorbell::a_rin
 close_does_not_wait: doorbell::* state::*_end*
 close_unordered: doorbell::a_flag_* doorbell::a_ring_and_* doorbell::a_ringer_*
 wake_skips_write: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_*
-wake_after_end: state::*_end*
+wake_after_end: state::*_end* holders::a_wake_*
 attend_relaxed: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake
 attend_in_two_steps: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake
-end_in_two_steps: state::*_end*
+end_in_two_steps: state::*_end* holders::a_wake_*
+end_alone_unasked: holders::a_wake_*
+alone_relaxed: holders::*
 waiter_looks_once: sync::* -sync::a_computation_* -sync::a_signal_* -sync::a_trigger_*
 grant_not_passed_on: sync::a_channel_hands_* sync::a_mutex_is_handed_on_* sync::a_signal_* sync::no_notification_* sync::permits_*
 signal_kept_by_who_goes: sync::a_signal_*

@@ -39,7 +39,7 @@ unsafe impl Sync for Node {}
 
 impl Node {
     pub fn new(id: usize) -> Self {
-        Node { next: Next::new(None), state: State::idle(), id }
+        Node { next: Next::new(None), state: State::idle(1), id }
     }
 
     pub fn wake(&self) -> Asked {
@@ -64,6 +64,28 @@ impl Node {
     #[must_use]
     pub fn end(&self) -> bool {
         self.state.end()
+    }
+
+    /// As `end`, of a task whose parent lives on the same domain.
+    #[must_use]
+    pub fn end_alone(&self) -> bool {
+        self.state.end_alone()
+    }
+
+    /// Whether the caller is the only holder.
+    pub fn is_alone(&self) -> bool {
+        self.state.is_alone()
+    }
+
+    /// One more holder.
+    pub fn retain(&self) {
+        self.state.retain();
+    }
+
+    /// One holder less. Whether it was the last.
+    #[must_use]
+    pub fn release(&self) -> bool {
+        self.state.release()
     }
 
     pub fn pass_on(&self) {

@@ -297,9 +297,9 @@ impl<T, E> Future for Next<'_, T, E> {
                     First::Empty => Poll::Ready(None),
                     First::Ended(child) => {
                         // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
-                        let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<Result<T, Exit<E>>>()) };
+                        let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<T, E>()) };
                         domain.trace_join(id);
-                        Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))))
+                        Poll::Ready(Some(result))
                     }
                     First::Running(_) => {
                         let ticket = *self.ticket.get_or_insert_with(|| this.ticket());

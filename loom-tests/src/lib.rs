@@ -37,6 +37,8 @@ mod doorbell;
 #[cfg(all(test, loom))]
 mod explore;
 #[cfg(all(test, loom))]
+mod holders;
+#[cfg(all(test, loom))]
 mod inbox;
 #[cfg(all(test, loom))]
 mod state;

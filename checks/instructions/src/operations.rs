@@ -122,92 +122,110 @@ pub fn within<T>(main: impl Future<Output = T>) -> T {
 }
 
 impl Operation {
-    /// Does it so many times.
+    /// Does it so many times, in a task of its own where it can: one that does nothing else.
     pub async fn run(self, times: usize, beside: &Beside) {
         match self.work {
-            Work::SpawnAwait => {
-                for _ in 0..times {
-                    black_box(ended(spawn(one())).await);
-                }
-            }
-            Work::SpawnAwaitMany => {
-                let mut tasks = Vec::with_capacity(MANY);
-                for _ in 0..times / MANY {
-                    tasks.extend((0..MANY).map(|_| spawn(one())));
-                    for task in tasks.drain(..) {
-                        black_box(ended(task).await);
-                    }
-                }
-            }
+            Work::SpawnAwait => ended(spawn(spawn_await(times))).await,
+            Work::SpawnAwaitMany => ended(spawn(spawn_await_many(times))).await,
             Work::Yield(tasks) => {
-                let turns = |count| async move {
-                    for _ in 0..count {
-                        yield_now().await;
-                    }
-                };
                 let tasks: Vec<_> = (0..tasks).map(|_| spawn(turns(times / tasks))).collect();
                 for task in tasks {
                     ended(task).await;
                 }
             }
-            Work::Notify => notify(times).await,
-            Work::Channel => exchange(times).await,
-            Work::SpawnCancel => {
-                for _ in 0..times {
-                    spawn(pending::<u64>()).cancel().await;
-                }
-            }
-            Work::SpawnRunCancel => {
-                for _ in 0..times {
-                    let task = spawn(pending::<u64>());
-                    yield_now().await;
-                    task.cancel().await;
-                }
-            }
-            Work::Timers(count) => {
-                let mut random = Random(2);
-                for _ in 0..times / count {
-                    let tasks: Vec<_> =
-                        (0..count).map(|_| spawn(sleep(Duration::from_nanos(1_000_000 + random.below(49_000_000))))).collect();
-                    for task in tasks {
-                        ended(task).await;
-                    }
-                }
-            }
-            Work::Care => {
-                for _ in 0..times {
-                    beside.orphans.spawn(one());
-                    yield_now().await;
-                    match beside.orphans.care() {
-                        Care::Ready(promise) => black_box(ended(promise).await),
-                        Care::Pending | Care::Empty => panic!("it has ended"),
-                    };
-                }
-            }
-            Work::Next => {
-                for _ in 0..times {
-                    beside.orphans.spawn(one());
-                    black_box(beside.orphans.next().await.expect("there is one").expect("it ends"));
-                }
-            }
-            Work::Mutex => {
-                let mutex = Mutex::new(0);
-                for _ in 0..times {
-                    *mutex.lock().await += 1;
-                }
-                assert_eq!(mutex.into_inner(), times);
-            }
-            Work::Point => {
-                for _ in 0..times {
-                    let point = Point::new().expect("there are events");
-                    let suspended = point.suspend(|id| {
-                        register(id);
-                        Ok::<(), ()>(())
-                    });
-                    pin!(suspended).await.expect("it is registered");
-                }
-            }
+            Work::Notify => ended(spawn(notify(times))).await,
+            Work::Channel => ended(spawn(exchange(times))).await,
+            Work::SpawnCancel => ended(spawn(spawn_cancel(times))).await,
+            Work::SpawnRunCancel => ended(spawn(spawn_run_cancel(times))).await,
+            Work::Timers(count) => ended(spawn(timers_at_once(count, times / count))).await,
+            Work::Care => care(times, &beside.orphans).await,
+            Work::Next => next(times, &beside.orphans).await,
+            Work::Mutex => ended(spawn(lock(times))).await,
+            Work::Point => ended(spawn(suspend(times))).await,
         }
+    }
+}
+
+async fn spawn_await(times: usize) {
+    for _ in 0..times {
+        black_box(ended(spawn(one())).await);
+    }
+}
+
+async fn spawn_await_many(times: usize) {
+    let mut tasks = Vec::with_capacity(MANY);
+    for _ in 0..times / MANY {
+        tasks.extend((0..MANY).map(|_| spawn(one())));
+        for task in tasks.drain(..) {
+            black_box(ended(task).await);
+        }
+    }
+}
+
+async fn turns(count: usize) {
+    for _ in 0..count {
+        yield_now().await;
+    }
+}
+
+async fn spawn_cancel(times: usize) {
+    for _ in 0..times {
+        spawn(pending::<u64>()).cancel().await;
+    }
+}
+
+async fn spawn_run_cancel(times: usize) {
+    for _ in 0..times {
+        let task = spawn(pending::<u64>());
+        yield_now().await;
+        task.cancel().await;
+    }
+}
+
+async fn timers_at_once(count: usize, rounds: usize) {
+    let mut random = Random(2);
+    for _ in 0..rounds {
+        let tasks: Vec<_> = (0..count).map(|_| spawn(sleep(Duration::from_nanos(1_000_000 + random.below(49_000_000))))).collect();
+        for task in tasks {
+            ended(task).await;
+        }
+    }
+}
+
+async fn care(times: usize, orphans: &Orphans<u64>) {
+    for _ in 0..times {
+        orphans.spawn(one());
+        yield_now().await;
+        match orphans.care() {
+            Care::Ready(promise) => black_box(ended(promise).await),
+            Care::Pending | Care::Empty => panic!("it has ended"),
+        };
+    }
+}
+
+async fn next(times: usize, orphans: &Orphans<u64>) {
+    for _ in 0..times {
+        orphans.spawn(one());
+        black_box(orphans.next().await.expect("there is one").expect("it ends"));
+    }
+}
+
+async fn lock(times: usize) {
+    let mutex = Mutex::new(0);
+    for _ in 0..times {
+        *mutex.lock().await += 1;
+    }
+    assert_eq!(mutex.into_inner(), times);
+}
+
+async fn suspend(times: usize) {
+    for _ in 0..times {
+        let point = Point::new().expect("there are events");
+        let suspended = point.suspend(|id| {
+            register(id);
+            Ok::<(), ()>(())
+        });
+        pin!(suspended).await.expect("it is registered");
     }
 }
 

@@ -20,7 +20,7 @@
 //! 1. [`wake`](State::wake), from any thread. After the end it does nothing.
 //! 2. [`cancel`](State::cancel), by the parent's domain. After the end it does nothing: the end is on its way.
 //! 3. [`attend`](State::attend), by the domain that took the node out of its inbox.
-//! 4. [`end`](State::end), by the home domain, once.
+//! 4. [`end`](State::end) or [`end_alone`](State::end_alone), by the home domain, once.
 //! 5. [`pass_on`](State::pass_on), by the home domain, if the parent lives elsewhere, when the node is in no inbox.
 //!
 //! Invariant *Queued*: whoever sets `QUEUED` owns the node's inbox link until it has pushed the node; then the inbox owns it,
@@ -28,18 +28,24 @@
 //!
 //! A wake that finds `QUEUED` writes the word all the same: the write is what makes the waker's data visible to the poll that
 //! follows `attend`.
+//!
+//! Above these bits the word counts who holds the task (*Counted*, see [`task`](super)), so that one look tells whether anybody else can
+//! touch it: who is alone stays alone, as only a holder makes another. Then an end is no contest, and the last to let go need not ask.
 
-use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+use super::abort;
+use crate::shim::{AtomicU32, Ordering, const_unless_loom};
 
 /// The node is in an inbox, or about to be.
-const QUEUED: u8 = 1;
+const QUEUED: u32 = 1;
 /// The parent wants the task dropped.
-const CANCELLED: u8 = 2;
+const CANCELLED: u32 = 2;
 /// The task has ended; its subtree too. Wakes do nothing any more.
-const ENDED: u8 = 4;
+const ENDED: u32 = 4;
+/// One holder.
+const HOLDER: u32 = 8;
 
 #[derive(Debug)]
-pub(crate) struct State(AtomicU8);
+pub(crate) struct State(AtomicU32);
 
 /// What is to be done with the node after a wake or a cancellation.
 #[must_use]
@@ -67,17 +73,37 @@ pub(crate) enum Found {
 
 impl State {
     const_unless_loom! {
-        /// A task that nobody has pushed.
-        pub(crate) fn idle() -> State {
-            State(AtomicU8::new(0))
+        /// A task that nobody has pushed, with so many holders.
+        pub(crate) fn idle(holders: u32) -> State {
+            State(AtomicU32::new(holders * HOLDER))
         }
     }
 
     const_unless_loom! {
-        /// A task whose maker is about to push it.
-        pub(crate) fn queued() -> State {
-            State(AtomicU8::new(QUEUED))
+        /// A task whose maker is about to push it, with so many holders.
+        pub(crate) fn queued(holders: u32) -> State {
+            State(AtomicU32::new((holders * HOLDER) | QUEUED))
         }
+    }
+
+    /// One more holder.
+    pub(crate) fn retain(&self) {
+        let before = self.0.fetch_add(HOLDER, Ordering::Relaxed);
+        if before > u32::MAX / 2 {
+            abort("2²⁸ wakers of one task: they are being leaked");
+        }
+    }
+
+    /// One holder less. Whether it was the last, who frees the task.
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        self.is_alone() || self.0.fetch_sub(HOLDER, Ordering::AcqRel) / HOLDER == 1
+    }
+
+    /// Whether the caller is the only holder: then what the others did is behind it.
+    pub(crate) fn is_alone(&self) -> bool {
+        let seen = if cfg!(matou_fault = "alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire };
+        self.0.load(seen) / HOLDER == 1
     }
 
     /// Edge 1.
@@ -90,7 +116,7 @@ impl State {
         self.request(CANCELLED)
     }
 
-    fn request(&self, bits: u8) -> Send {
+    fn request(&self, bits: u32) -> Send {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
             if state & ENDED != 0 && !cfg!(matou_fault = "wake_after_end") {
@@ -144,6 +170,17 @@ impl State {
             return queued;
         }
         self.0.fetch_or(ENDED, Ordering::AcqRel) & QUEUED != 0
+    }
+
+    /// Edge 4, where the parent lives on the same domain: if nobody else holds the task, nobody else touches the word.
+    #[must_use]
+    pub(crate) fn end_alone(&self) -> bool {
+        let word = self.0.load(if cfg!(matou_fault = "alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire });
+        if word / HOLDER != 1 && !cfg!(matou_fault = "end_alone_unasked") {
+            return self.end();
+        }
+        self.0.store(word | ENDED, Ordering::Release);
+        word & QUEUED != 0
     }
 
     /// Edge 5.
