@@ -33,16 +33,26 @@
 //! - What is left to the domains' threads alone (lists, queues, the tree) is not here, but in the core's own tests and the fuzzer.
 
 #[cfg(all(test, loom))]
-mod doorbell;
+mod blocking;
+/// As the file of this name in `platform-unix`.
 #[cfg(all(test, loom))]
+mod checked {
+    pub(crate) use loom::sync::Mutex;
+    pub(crate) use matou_core::model::fault;
+}
+#[cfg(all(test, loom))]
+mod doorbell;
+#[cfg(all(test, any(loom, shuttle)))]
 mod explore;
 #[cfg(all(test, loom))]
-mod holders;
-#[cfg(all(test, loom))]
 mod inbox;
+#[cfg(all(test, loom))]
+mod memory;
 #[cfg(all(test, loom))]
 mod state;
 #[cfg(all(test, loom))]
 mod sync;
+#[cfg(all(test, shuttle))]
+mod whole;
 #[cfg(all(test, loom))]
 mod world;

@@ -8,13 +8,15 @@
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
 use core::ptr::NonNull;
+#[cfg(feature = "alloc")]
+use core::time::Duration;
 
 #[cfg(feature = "alloc")]
 use super::survey::{Door, Opened, Question};
 use crate::container::mailbox::Mailbox;
 use crate::id::{DomainId, TaskId};
 use crate::run::Config;
-use crate::shim::{AtomicBool, AtomicUsize, Lock, Ordering};
+use crate::shim::{AtomicBool, AtomicUsize, Lock, Ordering, fault};
 use crate::task::InboxChain;
 use crate::violation::Violation;
 
@@ -144,6 +146,12 @@ impl Run {
         self.mailboxes.len()
     }
 
+    /// How long a domain that has nothing to do may watch for what another sends; there is one at least.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn spin(&self) -> Duration {
+        if self.domains() > 1 { self.config.spin } else { Duration::ZERO }
+    }
+
     pub(crate) fn mailbox(&self, domain: DomainId) -> &Mailbox<InboxChain> {
         &self.mailboxes[domain.index()].mailbox
     }
@@ -185,6 +193,9 @@ impl Run {
     /// A worker has made its event source, or will not have one.
     pub(crate) fn started(&self) {
         self.starting.fetch_sub(1, Ordering::AcqRel);
+        if fault("start_not_rung") {
+            return;
+        }
         self.mailbox(DomainId::ZERO).ring();
     }
 
@@ -207,6 +218,9 @@ impl Run {
     /// Ends the run, in order: domain 0 cancels the main task, and with it everything.
     pub(crate) fn abort(&self) {
         self.aborting.store(true, Ordering::Release);
+        if fault("abort_not_rung") {
+            return;
+        }
         self.mailbox(DomainId::ZERO).ring();
     }
 
@@ -217,7 +231,7 @@ impl Run {
     /// The main task has ended: the workers may leave.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        for mailbox in self.mailboxes.iter().skip(1) {
+        for mailbox in self.mailboxes.iter().skip(1).filter(|_| !fault("stop_not_rung")) {
             mailbox.mailbox.ring();
         }
     }
@@ -262,7 +276,7 @@ impl Run {
         if refused.is_some() {
             return;
         }
-        place.asked.store(true, Ordering::Release);
+        place.asked.store(!fault("question_unannounced"), Ordering::Release);
         place.mailbox.ring();
     }
 

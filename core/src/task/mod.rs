@@ -79,7 +79,7 @@ pub(crate) struct Header {
     pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
 }
 
-#[cfg(all(target_pointer_width = "64", not(loom)))]
+#[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
 const _: () =
     assert!(size_of::<Header>() <= if cfg!(feature = "alloc") { 112 } else { 128 }, "a task costs at most so much beside its payload");
 

@@ -12,6 +12,7 @@ use core::task::{RawWaker, RawWakerVTable, Waker};
 use super::state::Send;
 use super::{Header, TaskRef, release};
 use crate::domain::Domain;
+use crate::shim::fault;
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
 
@@ -77,8 +78,8 @@ unsafe fn wake_by_ref(data: *const ()) {
     }
     match header.state.wake() {
         // SAFETY: *Queued*: we set the bit, so the link is ours, and *Kept*: the home domain lives until it takes the node.
-        Send::Push => unsafe { header.home.as_ref().push(task) },
-        Send::OnItsWay | Send::Ended => {}
+        Send::Push if !fault("wake_not_sent") => unsafe { header.home.as_ref().push(task) },
+        Send::Push | Send::OnItsWay | Send::Ended => {}
     }
 }
 

@@ -33,10 +33,12 @@
 //! here or in the reactor is borrowed, never while it is.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use matou_core::PointId;
 use matou_core::effect::poll_budget;
@@ -114,21 +116,20 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Leaves the domain it is registered at, if that is another one.
-    fn arrive(&self) {
-        let elsewhere = match &*self.place.borrow() {
-            Some(place) => !reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))),
-            None => false,
-        };
-        if elsewhere {
-            self.leave();
+    /// Whether a call in `direction` is known to find nothing. Leaves the domain it is registered at, if that is another one.
+    fn is_dry(&self, direction: Direction) -> bool {
+        match self.here(|reactor, token| reactor.is_dry(token, direction)) {
+            Some(dry) => dry,
+            None => {
+                self.leave();
+                false
+            }
         }
     }
 
     /// Tries a system call, unless it is known to find nothing. `None`: it would block.
     pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
-        self.arrive();
-        if self.here(|reactor, token| reactor.is_dry(token, direction)) == Some(true) {
+        if self.is_dry(direction) {
             return None;
         }
         loop {
@@ -166,19 +167,24 @@ impl<T: AsFd> Source<T> {
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
-        self.arrive();
+        if let Some(Some(armed)) = self.here(|reactor, token| reactor.wait(fd, token, direction, point)) {
+            return armed;
+        }
+        self.join(fd, direction)?;
+        let armed = self.here(|reactor, token| reactor.wait(fd, token, direction, point)).flatten();
+        armed.unwrap_or(Err(Unarmed::Ready)) // It has just joined.
+    }
+
+    /// Registers it here, and here alone: it was known nowhere, elsewhere, or by a token that is old.
+    fn join(&self, fd: BorrowedFd<'_>, direction: Direction) -> Result<(), Unarmed> {
+        if self.here(|_, _| ()).is_none() {
+            self.leave();
+        }
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            let mut place = self.place.borrow_mut();
-            let token = match &*place {
-                Some(place) if reactor.knows(fd, place.token) => place.token,
-                _ => {
-                    let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
-                    *place = Some(Place { shared: Arc::clone(reactor.shared()), token });
-                    token
-                }
-            };
-            reactor.wait(fd, token, direction, point)
+            let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
+            *self.place.borrow_mut() = Some(Place { shared: Arc::clone(reactor.shared()), token });
+            Ok(())
         })
     }
 }
@@ -215,29 +221,90 @@ impl<T: AsFd> Holder for Source<T> {
 }
 
 /// Does one awaited system call, waiting where it would block.
-pub(crate) async fn perform<H: Holder, R>(
-    holder: &H,
+pub(crate) fn perform<H, R, F>(holder: &H, direction: Direction, call: F) -> Perform<'_, H, F>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    Perform { holder, call, point: None, direction, stage: Stage::New }
+}
+
+/// The future of [`perform`]. It is written by hand because it is what a connection that waits is made of: there is nothing in it twice.
+#[must_use = "a call is made only when this is awaited"]
+pub(crate) struct Perform<'a, H, F> {
+    holder: &'a H,
+    call: F,
+    /// Where it waits.
+    point: Option<Point>,
     direction: Direction,
-    mut call: impl FnMut(&Source<H::Io>) -> io::Result<R>,
-) -> io::Result<R> {
-    poll_fn(poll_budget).await; // A wait takes another one by itself.
-    loop {
-        if let Some(result) = holder.hold(|source| source.attempt(direction, &mut call))? {
-            return result;
+    stage: Stage,
+}
+
+/// How far a call is.
+enum Stage {
+    /// It has not taken its effect from the budget.
+    New,
+    /// It is tried, or waits.
+    Begun,
+    /// It gave its result.
+    Over,
+}
+
+// Nothing in it is pinned: the call is only called.
+impl<H, F> Unpin for Perform<'_, H, F> {}
+
+impl<H, R, F> Future for Perform<'_, H, F>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    type Output = io::Result<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = self.get_mut();
+        match this.stage {
+            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
+            Stage::Begun => {}
+            Stage::Over => panic!("a call was polled after its result"),
         }
-        wait(holder, direction).await?;
+        this.stage = Stage::Begun;
+        let result = loop {
+            if let Some(point) = &mut this.point {
+                let resumed = ready!(poll_wait(point, this.holder, this.direction, cx));
+                this.point = None;
+                if let Err(error) = resumed {
+                    break Err(error);
+                }
+            }
+            match this.holder.hold(|source| source.attempt(this.direction, &mut this.call)) {
+                Ok(None) => {}
+                Ok(Some(result)) => break result,
+                Err(error) => break Err(error),
+            }
+            match Point::new() {
+                Ok(point) => this.point = Some(point),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        this.stage = Stage::Over;
+        Poll::Ready(result)
     }
+}
+
+/// Waits at a point until a call in `direction`, which just found nothing, may find something.
+fn poll_wait(point: &mut Point, holder: &impl Holder, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let resumed = ready!(point.poll_suspend(cx, |id| match holder.hold(|source| source.arm(direction, id)) {
+        Ok(armed) => armed,
+        Err(error) => Err(Unarmed::Failed(error)),
+    }));
+    Poll::Ready(match resumed {
+        Ok(()) | Err(Unarmed::Ready) => Ok(()),
+        Err(Unarmed::Failed(error)) => Err(error),
+    })
 }
 
 /// Waits until a call in `direction`, which just found nothing, may find something.
 pub(crate) async fn wait(holder: &impl Holder, direction: Direction) -> io::Result<()> {
-    let point = Point::new()?;
-    let suspended = point.suspend(|id| match holder.hold(|source| source.arm(direction, id)) {
-        Ok(armed) => armed,
-        Err(error) => Err(Unarmed::Failed(error)),
-    });
-    match suspended.await {
-        Ok(()) | Err(Unarmed::Ready) => Ok(()),
-        Err(Unarmed::Failed(error)) => Err(error),
-    }
+    let mut point = Point::new()?;
+    poll_fn(|cx| poll_wait(&mut point, holder, direction, cx)).await
 }

@@ -73,7 +73,7 @@ impl Drop for Bench {
 
 impl Bench {
     fn new(reactor: Reactor, bell: Material) -> Bench {
-        Bench { reactor: DomainReactor::install(reactor, bell, Arc::default()).unwrap() }
+        Bench { reactor: DomainReactor::install(reactor, bell, Arc::default(), 64).unwrap() }
     }
 
     fn like(other: &Bench) -> (Reactor, Material) {
