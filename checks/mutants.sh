@@ -60,6 +60,7 @@ grep -rlF 'fault("' "$tree/core/src" | xargs perl -0777 -pi -e '
     our $block; $block = qr/\{(?:[^{}]++|(??{$block}))*\}/;
     s/if $fault(?: && [^{]*)? $block else (?=\{)/"\n" x ($& =~ tr{\n}{})/ge;
     s/if $fault(?: && [^{]*)? $block/"\n" x ($& =~ tr{\n}{})/ge;
+    s/ if !$fault(?= =>)//g;
     s/ (?:&& !|\|\| )$fault//g;
     s/!$fault/true/g;
     s/$fault/false/g;

@@ -18,11 +18,14 @@ use crate::domain::Domain;
 /// uses [`poll_effect`] instead. Outside a task it is always ready.
 pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
     let spent = Domain::with(|domain| !domain.count_effect()).unwrap_or(false);
-    if spent {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    Poll::Ready(())
+    if spent { out_of_turn(cx) } else { Poll::Ready(()) }
+}
+
+/// The budget is used up: the others have their turn, and then this task goes on.
+#[cold]
+pub(crate) fn out_of_turn<R>(cx: &Context<'_>) -> Poll<R> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Polls an awaited effect: takes one from the current task's budget, and is pending, with the waker woken, when none is left. An effect that
@@ -43,8 +46,7 @@ pub fn poll_effect<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) 
 #[inline]
 pub(crate) fn poll_effect_on<R>(domain: &Domain, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
     if !domain.count_effect() {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
+        return out_of_turn(cx);
     }
     let polled = poll(cx);
     if polled.is_pending() {

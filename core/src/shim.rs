@@ -17,15 +17,15 @@ pub(crate) use portable_atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ato
 #[cfg(all(shuttle, not(loom)))]
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
-/// Whether this step is to be done wrongly: a seeded fault, which the models must catch. Under a checker the environment names it; an
-/// ordinary build has none, and the compiler leaves it out.
-#[cfg(not(any(loom, shuttle)))]
+/// Whether this step is to be done wrongly: a seeded fault, which the models must catch. Under a checker, and with `--cfg matou_fault`, the
+/// environment names it (`MATOU_FAULT`); an ordinary build has none, and the compiler leaves it out.
+#[cfg(not(any(loom, shuttle, matou_fault)))]
 pub(crate) const fn fault(_name: &str) -> bool {
     false
 }
 
 /// The same, under a checker.
-#[cfg(any(loom, shuttle))]
+#[cfg(any(loom, shuttle, matou_fault))]
 #[allow(unreachable_pub)] // Lent to the models.
 pub fn fault(name: &str) -> bool {
     static SEEDED: std::sync::OnceLock<Option<std::string::String>> = std::sync::OnceLock::new();

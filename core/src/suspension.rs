@@ -131,30 +131,30 @@ impl Point {
     /// It is the point that counts: see [`suspend`](Point::suspend).
     pub fn poll_suspend<E>(&mut self, cx: &mut Context<'_>, register: impl FnOnce(PointId) -> Result<(), E>) -> Poll<Result<(), E>> {
         let id = self.id;
-        let standing = Domain::with(|domain| {
+        let (standing, spent) = Domain::with(|domain| {
             assert!(domain.epoch() == self.epoch, "a suspension point was polled on another domain than it was made on");
-            domain.points.standing(id, cx.waker())
-        });
-        match standing.unwrap_or_else(|| panic!("a suspension point was polled outside its run")) {
+            let standing = domain.points.standing(id, cx.waker());
+            (standing, standing == Standing::Fresh && !domain.count_effect())
+        })
+        .unwrap_or_else(|| panic!("a suspension point was polled outside its run"));
+        if spent {
+            return effect::out_of_turn(cx);
+        }
+        match standing {
             Standing::Resumed => return Poll::Ready(Ok(())),
             Standing::Waiting => return Poll::Pending,
-            Standing::Fresh => {
-                if effect::poll_budget(cx).is_pending() {
-                    return Poll::Pending;
-                }
-            }
-            Standing::WaitingElsewhere => {}
+            Standing::Fresh | Standing::WaitingElsewhere => {}
         }
         // Before the registration: should it panic, there is none to be told of.
         let waker = cx.waker().clone();
-        if standing == Some(Standing::Fresh)
+        if standing == Standing::Fresh
             && let Err(error) = register(id)
         {
             return Poll::Ready(Err(error));
         }
         let waited = Domain::with(|domain| {
             let waited = domain.points.wait(id, waker);
-            if standing == Some(Standing::Fresh) && domain.is_traced() {
+            if standing == Standing::Fresh && domain.is_traced() {
                 domain.trace_suspended(id);
             }
             waited

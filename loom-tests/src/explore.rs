@@ -41,6 +41,7 @@ impl Met {
     }
 
     /// As `note`, where it is so.
+    #[cfg(loom)]
     pub(crate) fn note_if(&self, so: bool, outcome: &str) {
         if so {
             self.note(outcome);

@@ -17,7 +17,7 @@ use matou_core::platform::{Events, Interrupt, Platform, Signals, Wait};
 use matou_core::sync::{Channel, Trigger};
 use matou_core::time::Instant;
 use matou_core::{
-    Config, DomainId, Outcome, Plain, PointId, Promise, PromiseOf, RunError, Task, ViolationKind, await_all, call, run, spawn, yield_now,
+    Config, DomainId, Outcome, Plain, PointId, PromiseOf, RunError, Task, TaskPool, ViolationKind, await_all, call, run, spawn, yield_now,
 };
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex};
@@ -120,6 +120,15 @@ impl Count {
     /// How many are alive beside this.
     fn alive(&self) -> usize {
         Arc::strong_count(&self.0) - 1
+    }
+}
+
+/// Calls the function when it is dropped.
+struct AtEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -296,25 +305,25 @@ fn a_waker_outlives_its_task_and_its_run() {
                 }
             }
         });
+        let pool: &'static TaskPool<1, 64> = Box::leak(Box::new(TaskPool::new()));
         let ran = run(&Three::default(), config(), async {
-            let child = pinned(1, move || {
-                let mut left = 2;
-                poll_fn(move |cx| {
-                    kept.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
-                    left -= 1;
-                    if left == 0 {
-                        return Poll::Ready(());
-                    }
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                })
-            });
-            child.await.unwrap();
+            let mut left = 2;
+            let child = pool.spawn(poll_fn(move |cx| {
+                kept.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
+                left -= 1;
+                if left == 0 {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }));
+            child.unwrap_or_else(|full| panic!("{full}")).await.unwrap();
             stage.store(1, SeqCst);
         });
         ran.unwrap();
         stage.store(2, SeqCst);
         met.note(OUTCOMES[waker.join().unwrap()]);
+        assert_eq!(pool.free(), 1, "the last holder gives the place back");
     });
 }
 
@@ -365,28 +374,37 @@ fn values_go_through_three_domains() {
 
 #[test]
 fn a_violation_ends_those_who_sleep() {
-    const OUTCOMES: &[&str] = &["the others ran already", "the others had not begun"];
+    const OUTCOMES: &[&str] = &["domain 0 slept when it came", "domain 0 did not sleep"];
     explore(3000, OUTCOMES, |met| {
-        let (steps, alive) = (Steps::default(), Count::default());
+        let (steps, slept, alive) = (Steps::default(), Steps::default(), Count::default());
         let platform = Three::default();
         let ran = run(&platform, config(), async {
             let silent = pinned(2, {
                 let (steps, token) = (steps.clone(), alive.clone());
                 move || async move {
                     let _token = token;
-                    steps.fetch_add(1, SeqCst);
+                    // Its end comes here, and domain 0 learns of it by the ring alone.
+                    let _forgets = pinned(1, move || async move {
+                        steps.fetch_add(1, SeqCst);
+                        drop(spawn(async {}));
+                        steps.fetch_add(1, SeqCst);
+                    });
                     pending::<()>().await;
                 }
             });
-            let forgets = pinned(1, || async { drop(spawn(async {})) });
             let _token = alive.clone();
+            let before = platform.sleeps(0);
+            let _note = AtEnd(|| slept.store(platform.sleeps(0) - before, SeqCst));
+            for _ in 0..shuttle::rand::thread_rng().gen_range(0..30) {
+                yield_now().await;
+            }
             silent.await.unwrap();
-            drop::<Promise<()>>(forgets);
         });
         let Err(RunError::Violation(violation)) = ran else { panic!("{ran:?}") };
         assert!(matches!(violation.kind, ViolationKind::StillHasChildren { .. }));
         assert_eq!(alive.alive(), 0, "everything was dropped");
-        met.note(OUTCOMES[usize::from(steps.load(SeqCst) == 0)]);
+        assert_eq!(steps.load(SeqCst), 2, "a poll in which a rule is broken goes on to its end");
+        met.note(OUTCOMES[usize::from(slept.load(SeqCst) == 0)]);
     });
 }
 
@@ -394,16 +412,20 @@ fn a_violation_ends_those_who_sleep() {
 fn a_question_meets_the_end_of_the_run() {
     const OUTCOMES: &[&str] = &["it was answered", "it came too late"];
     explore(3000, OUTCOMES, |met| {
-        let slot = Arc::new(Mutex::new(None));
+        let (slot, over) = (Arc::new(Mutex::new(None)), Steps::default());
         let asker = thread::spawn({
-            let slot = slot.clone();
+            let (slot, over) = (slot.clone(), over.clone());
             move || {
+                let late = shuttle::rand::thread_rng().gen_bool(0.5);
                 let asker: matou_core::dump::Inspector = loop {
                     if let Some(asker) = slot.lock().unwrap().take() {
                         break asker;
                     }
                     thread::yield_now();
                 };
+                while late && over.load(SeqCst) == 0 {
+                    thread::yield_now();
+                }
                 asker.survey()
             }
         });
@@ -412,6 +434,7 @@ fn a_question_meets_the_end_of_the_run() {
             call(|| async {}).unwrap().await.unwrap();
         });
         ran.unwrap();
+        over.store(1, SeqCst);
         let survey = asker.join().unwrap();
         assert!(survey.is_complete(), "no question is left behind by a run");
         met.note(OUTCOMES[usize::from(survey.tree().tasks.is_empty())]);

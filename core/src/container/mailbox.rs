@@ -218,10 +218,10 @@ impl<C: Chain> Mailbox<C> {
             let _ = self.word.compare_exchange(ptr::null_mut(), Self::asleep(), Ordering::AcqRel, Ordering::Relaxed);
         }
         loop {
-            if !self.looks_empty() {
+            if !self.looks_empty() && !fault("watch_blind") {
                 return true;
             }
-            if !patience() {
+            if !patience() && !fault("watch_endless") {
                 return false;
             }
         }

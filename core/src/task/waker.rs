@@ -86,6 +86,9 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_uncounted(_: *const ()) {}
 
 unsafe fn drop(data: *const ()) {
+    if fault("waker_keeps_its_hold") {
+        return;
+    }
     // SAFETY: *Counted*: a waker that was cloned is counted.
     unsafe { release(task(data)) };
 }

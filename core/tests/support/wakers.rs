@@ -123,13 +123,12 @@ thread_local! {
 
 /// A waker that does nothing, and whose clones are [counted](clones).
 pub fn counting_clones() -> Waker {
-    fn clone(data: *const ()) -> RawWaker {
+    unsafe fn clone(data: *const ()) -> RawWaker {
         CLONES.set(CLONES.get() + 1);
         RawWaker::new(data, &VTABLE)
     }
-    fn nothing(_: *const ()) {}
-    static VTABLE: RawWakerVTable =
-        RawWakerVTable::new(|data| clone(data), |data| nothing(data), |data| nothing(data), |data| nothing(data));
+    unsafe fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
     // SAFETY: there is no data.
     unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) }
 }

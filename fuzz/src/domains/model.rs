@@ -22,6 +22,8 @@ struct Task {
     /// Its outcome was given to its parent, or it was cancelled: it is no longer owed.
     settled: bool,
     cancelled: bool,
+    /// It was cancelled before its end.
+    cut: bool,
     waits: Option<For>,
     /// First taken first.
     owned: Vec<usize>,
@@ -166,6 +168,7 @@ impl Model {
             }
             Event::Blocked(_) => Err("R22: what care gives blocks".into()),
             Event::CancelCalled(child) => {
+                self.tasks[child].cut = !self.has_ended(child);
                 self.tasks[child].cancelled = true;
                 self.tasks[child].settled = true;
                 Ok(())
@@ -344,13 +347,15 @@ impl Model {
         self.tasks[task].returned = Some(outcome);
         let leaks = !self.tasks[task].owned.is_empty();
         let owes = self.tasks[task].children.iter().any(|&child| !self.tasks[child].settled);
-        if matches!(outcome, Outcome::Value(_)) && (leaks || owes) {
+        if matches!(outcome, Outcome::Value(_)) {
             match given_up {
-                true => self.perhaps = true,
-                false => self.broken = Some(leaks),
+                true => self.perhaps |= leaks || owes,
+                false if leaks || owes => self.broken = Some(leaks),
+                false => {}
             }
-            // Whose a resource under way is by now, no rule says.
-            self.perhaps |= self.tasks[task].children.iter().any(|&child| !self.tasks[child].passing.is_empty());
+            // Whether what a child has passed on has arrived by now, no rule says; from one that was cancelled before its end nothing does.
+            let under_way = |child: &Task| !child.passing.is_empty() && !child.cut;
+            self.perhaps |= self.tasks[task].children.iter().any(|&child| under_way(&self.tasks[child]));
         }
         Ok(())
     }

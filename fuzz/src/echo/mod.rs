@@ -206,19 +206,23 @@ fn verdict(world: World, served: bool, context: &Context) -> Result<Vec<String>,
     let bytes = accepted.iter().map(|it| it.echoed).sum();
     let round_trips = accepted.iter().map(|it| it.round_trips).sum();
     same("accepted, round trips, bytes", (numbers[0], numbers[1], numbers[2]), (accepted.len(), round_trips, bytes))?;
+    // `open` does not tell more ends than beginnings; only the debugger's text does.
+    same("how many have ended", format!("{totals:?}").contains(&format!(" ended: {},", accepted.len())), true)?;
     same("how many are open at the end", totals.open(), 0)?;
     let shown = |kind: Failure| {
         let kind = format!(" {kind}");
-        let part = told.split(['(', ',', ')']).find(|part| part.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()) == kind.trim_start());
+        let part =
+            told.split(['(', ',', ')']).find(|part| part.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()) == kind.trim_start());
         part.and_then(|part| part.split_whitespace().next()).map_or(0, |count| count.parse().unwrap_or(usize::MAX))
     };
     let kinds = |(ending, may_be_cut): (Ending, bool)| {
         let mut kinds = match ending {
             Ending::Well => vec![None],
             Ending::Badly(kind) => vec![Some(kind)],
-            Ending::Cut { idle, stopped } => {
-                [(idle, Failure::Idle), (stopped, Failure::Cancelled)].into_iter().filter_map(|(is, kind)| is.then_some(Some(kind))).collect()
-            }
+            Ending::Cut { idle, stopped } => [(idle, Failure::Idle), (stopped, Failure::Cancelled)]
+                .into_iter()
+                .filter_map(|(is, kind)| is.then_some(Some(kind)))
+                .collect(),
         };
         if may_be_cut && !kinds.contains(&Some(Failure::Cancelled)) {
             kinds.push(Some(Failure::Cancelled));
@@ -237,7 +241,8 @@ fn verdict(world: World, served: bool, context: &Context) -> Result<Vec<String>,
             return Err(format!("{count} failures are {kind}, and should be {least} to {most}: {told}, {endings:?}"));
         }
     }
-    let (least, most) = (endings.iter().filter(|kinds| !kinds.contains(&None)).count(), endings.iter().filter(|kinds| **kinds != [None]).count());
+    let (least, most) =
+        (endings.iter().filter(|kinds| !kinds.contains(&None)).count(), endings.iter().filter(|kinds| **kinds != [None]).count());
     let of_connections = failures - world.refused;
     same("whether each failure is counted once", (least..=most).contains(&of_connections), true)?;
     same("all failures", numbers[3], failures)?;

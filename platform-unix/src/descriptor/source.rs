@@ -32,7 +32,7 @@
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -53,6 +53,8 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     io: Option<T>,
     /// Whether a read may stop at a border within what has come: then a short one does not say that there was no more.
     bordered: bool,
+    /// What the call under way has said of itself: it moved less than it could.
+    short: Cell<bool>,
     place: RefCell<Option<Place>>,
 }
 
@@ -72,7 +74,7 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        Source { io: Some(io), bordered: false, place: RefCell::new(None) }
+        Source { io: Some(io), bordered: false, short: Cell::new(false), place: RefCell::new(None) }
     }
 
     /// The same, for a stream that has borders within.
@@ -116,32 +118,42 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Whether a call in `direction` is known to find nothing. Leaves the domain it is registered at, if that is another one.
-    fn is_dry(&self, direction: Direction) -> bool {
-        match self.here(|reactor, token| reactor.is_dry(token, direction)) {
-            Some(dry) => dry,
-            None => {
-                self.leave();
-                false
-            }
+    /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards.
+    fn arrive(&self, current: Option<&DomainReactor>) -> Option<Token> {
+        match &*self.place.borrow() {
+            None => return None,
+            Some(place) if current.is_some_and(|reactor| place.is_at(reactor)) => return Some(place.token),
+            Some(_) => {}
         }
+        self.leave();
+        None
     }
 
-    /// Tries a system call, unless it is known to find nothing. `None`: it would block.
-    pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
-        if self.is_dry(direction) {
+    /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
+    pub(crate) fn attempt<R>(
+        &self,
+        direction: Direction,
+        resumed: bool,
+        call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        let current = reactor::current(); // Held, not borrowed: *Foreign first*.
+        let here = self.arrive(current.as_deref()).and_then(|token| Some((current.as_deref()?, token)));
+        if !resumed && here.is_some_and(|(reactor, token)| reactor.is_dry(token, direction)) {
             return None;
         }
+        self.short.set(false);
         loop {
             let result = call(self);
             match result.as_ref().map_err(io::Error::kind) {
-                Err(io::ErrorKind::Interrupted) => {}
+                Err(io::ErrorKind::Interrupted) => continue,
                 Err(io::ErrorKind::WouldBlock) => {
-                    self.found_nothing(direction);
+                    here.inspect(|(reactor, token)| reactor.found_nothing(*token, direction));
                     return None;
                 }
-                _ => return Some(result),
+                _ if self.short.get() => _ = here.inspect(|(reactor, token)| reactor.fell_short(*token, direction)),
+                _ => {}
             }
+            return Some(result);
         }
     }
 
@@ -150,13 +162,11 @@ impl<T: AsFd> Source<T> {
         self.here(|reactor, token| reactor.found_nothing(token, direction));
     }
 
-    /// A call on a stream moved `moved` bytes of `possible`: if fewer, the next one would find nothing. None at all says nothing:
-    /// that is an end of stream.
+    /// Said by a call on a stream, of itself: it moved `moved` bytes of `possible`. If fewer, the next one would find nothing. None at all
+    /// says nothing: that is an end of stream.
     pub(crate) fn moved(&self, direction: Direction, moved: usize, possible: usize) {
         let bordered = self.bordered && direction == Direction::Read;
-        if 0 < moved && moved < possible && !bordered {
-            self.here(|reactor, token| reactor.fell_short(token, direction));
-        }
+        self.short.set(0 < moved && moved < possible && !bordered);
     }
 
     /// Lets everyone who waits here look again.
@@ -167,25 +177,25 @@ impl<T: AsFd> Source<T> {
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
-        if let Some(Some(armed)) = self.here(|reactor, token| reactor.wait(fd, token, direction, point)) {
-            return armed;
-        }
-        self.join(fd, direction)?;
-        let armed = self.here(|reactor, token| reactor.wait(fd, token, direction, point)).flatten();
-        armed.unwrap_or(Err(Unarmed::Ready)) // It has just joined.
-    }
-
-    /// Registers it here, and here alone: it was known nowhere, elsewhere, or by a token that is old.
-    fn join(&self, fd: BorrowedFd<'_>, direction: Direction) -> Result<(), Unarmed> {
-        if self.here(|_, _| ()).is_none() {
-            self.leave();
-        }
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
-            *self.place.borrow_mut() = Some(Place { shared: Arc::clone(reactor.shared()), token });
-            Ok(())
+            if let Some(token) = self.arrive(current)
+                && let Some(armed) = reactor.wait(fd, token, direction, point)
+            {
+                return armed;
+            }
+            let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
+            // It has just joined: if it were not there, it would look again.
+            reactor.wait(fd, token, direction, point).unwrap_or(Err(Unarmed::Ready))
         })
+    }
+
+    /// Registers it here, where it was not known, or by a token that is old.
+    #[cold]
+    fn join(&self, reactor: &DomainReactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
+        let token = reactor.join(fd, direction)?;
+        *self.place.borrow_mut() = Some(Place { shared: Arc::clone(reactor.shared()), token });
+        Ok(token)
     }
 }
 
@@ -268,15 +278,17 @@ where
             Stage::Over => panic!("a call was polled after its result"),
         }
         this.stage = Stage::Begun;
+        let mut resumed = false;
         let result = loop {
             if let Some(point) = &mut this.point {
-                let resumed = ready!(poll_wait(point, this.holder, this.direction, cx));
+                let waited = ready!(poll_wait(point, this.holder, this.direction, cx));
                 this.point = None;
-                if let Err(error) = resumed {
+                if let Err(error) = waited {
                     break Err(error);
                 }
+                resumed = true;
             }
-            match this.holder.hold(|source| source.attempt(this.direction, &mut this.call)) {
+            match this.holder.hold(|source| source.attempt(this.direction, resumed, &mut this.call)) {
                 Ok(None) => {}
                 Ok(Some(result)) => break result,
                 Err(error) => break Err(error),

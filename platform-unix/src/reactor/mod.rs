@@ -253,10 +253,10 @@ impl DomainReactor {
     /// Lets `point` wait for a socket that has joined. `None`: `fd` is not registered here under `token`, or no longer.
     pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Option<Result<(), Unarmed>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
-        if !(token.is_of(fd) && table.is_open(token)) {
+        if !token.is_of(fd) {
             return None;
         }
-        if !table.is_dry(token, direction) {
+        if !table.is_open_and_dry(token, direction)? {
             return Some(Err(Unarmed::Ready));
         }
         Some(match kernel!(kernel, watch(fd, token, direction)) {
