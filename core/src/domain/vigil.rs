@@ -70,7 +70,7 @@ impl Vigil {
         if watched {
             self.needed.set((self.needed.get() * 2).min(DOUBTFUL));
         }
-        let soon = |began| now().saturating_duration_since(began) <= self.spin * 2;
+        let soon = |began| now().saturating_duration_since(began) <= self.spin.saturating_mul(2);
         match began {
             _ if !sent => self.streak.set(0),
             // Whatever it was, it was not soon enough.

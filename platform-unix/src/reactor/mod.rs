@@ -210,6 +210,7 @@ impl DomainReactor {
         if let Some(hub) = self.hub.get() {
             hub.close();
         }
+        self.buffers.close();
         self.shared.ended.store(true, Ordering::Release);
         let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));
         let _unset = CURRENT.try_with(|current| if ours(&current.borrow()) { current.replace(None) } else { None });
