@@ -61,6 +61,7 @@ fn memory_is_bounded_and_steady() {
     a_pooled_child_is_none();
     yields_wakes_and_timers_are_none();
     what_cancellation_and_collectors_take_is_given_back();
+    waiting_for_the_next_child_allocates_once();
 }
 
 fn r06_a_parent_that_forgets_100_000_children_keeps_nothing_of_them() {
@@ -238,6 +239,22 @@ fn what_cancellation_and_collectors_take_is_given_back() {
             }
             assert!(live() <= before);
         }
+    })
+    .unwrap();
+}
+
+fn waiting_for_the_next_child_allocates_once() {
+    go(0, 0, async {
+        let orphans = Orphans::new();
+        let wait = async || {
+            for _ in 0..10 {
+                orphans.spawn(yield_now());
+                orphans.next().await.unwrap().unwrap();
+            }
+        };
+        wait().await;
+        let children = if cfg!(matou_plain_alloc) { 10 } else { 0 };
+        assert_eq!(allocations(wait).await, children);
     })
     .unwrap();
 }
