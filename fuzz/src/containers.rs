@@ -182,6 +182,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
                 inbox.ring();
                 model.wakes();
             }
+            #[cfg(feature = "alloc")] // The same.
             17 if !model.asleep => {
                 let mut patience = node;
                 let seen = inbox.watch(|| {
