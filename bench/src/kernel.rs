@@ -79,6 +79,11 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
+/// How many processors the machine has, whatever this thread may use of them.
+pub fn processors() -> usize {
+    fs::read_to_string("/proc/cpuinfo").map_or(1, |text| text.lines().filter(|line| line.starts_with("processor")).count())
+}
+
 /// Lets the process open as many files as it may without asking anyone.
 pub fn raise_file_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);

@@ -18,11 +18,14 @@ use crate::domain::Domain;
 /// uses [`poll_effect`] instead. Outside a task it is always ready.
 pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
     let spent = Domain::with(|domain| !domain.count_effect()).unwrap_or(false);
-    if spent {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    Poll::Ready(())
+    if spent { out_of_turn(cx) } else { Poll::Ready(()) }
+}
+
+/// The budget is used up: the others have their turn, and then this task goes on.
+#[cold]
+pub(crate) fn out_of_turn<R>(cx: &Context<'_>) -> Poll<R> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Polls an awaited effect: takes one from the current task's budget, and is pending, with the waker woken, when none is left. An effect that
@@ -39,12 +42,28 @@ pub fn poll_effect<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) 
     polled
 }
 
+/// As [`poll_effect`], on a domain that the caller has at hand.
+#[inline]
+pub(crate) fn poll_effect_on<R>(domain: &Domain, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    if !domain.count_effect() {
+        return out_of_turn(cx);
+    }
+    let polled = poll(cx);
+    if polled.is_pending() {
+        domain.give_back_effect();
+    }
+    polled
+}
+
 /// Takes one effect from the budget, where the effect is not awaited and therefore cannot wait.
 pub(crate) fn count(domain: &Domain) {
     let _left = domain.count_effect();
 }
 
 /// Lets the other runnable tasks run, and the domain look at its events, before the current task goes on.
+///
+/// Runnable tasks run first in, first out, in two lines: those that an event or a timer has resumed, with what they spawn before they yield, and all
+/// others, where this one goes. The first line goes first, up to `quanta` of it beyond what the second has run.
 ///
 /// ```
 /// # #[cfg(feature = "std")] {

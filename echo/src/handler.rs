@@ -2,8 +2,8 @@
 //!
 //! A handler is a task of its own in all servers but the first. It holds at most one buffer of bytes that are not yet
 //! sent back, and reads only when that is empty: a peer that never reads is held back by its own connection, and costs
-//! the server a buffer. A buffer begins small and doubles whenever a read fills it, up to the limit: a connection has the
-//! memory that its messages need, and thousands of quiet ones need little.
+//! the server a buffer. The buffer is the domain's, lent with the bytes in it: a handler that waits holds none, and
+//! thousands of quiet connections cost the memory of their tasks.
 //!
 //! The peer's end of stream (a half-close too) is the normal end: it comes after the last byte was sent back, and closing
 //! the socket then sends ours. Every error is an abnormal end, told apart by the accept loop.
@@ -21,43 +21,54 @@ use crate::failure::Idle;
 use crate::socket::{Duplex, OwnedStream, Stream};
 use crate::stats::Counters;
 
-/// The size of a buffer to begin with.
-const FIRST_BUFFER: usize = 256;
-
 /// Echoes a connection to its end.
-pub(crate) async fn echo(stream: Stream, context: Arc<Context>) -> io::Result<()> {
-    serve(&stream, &context).await
-}
-
-/// Echoes a connection that is a resource of this task. On an abnormal end the runtime finalises it; the normal end
-/// gives it up explicitly.
-pub(crate) async fn echo_owned(stream: OwnedStream, context: Arc<Context>) -> io::Result<()> {
-    serve(&stream, &context).await?;
-    Ok(stream.close()?)
-}
-
-async fn serve(stream: &impl Duplex, context: &Context) -> io::Result<()> {
-    let counters = context.counters();
-    match context.idle_timeout {
-        None => copy(stream, context.buffer, counters, || ()).await,
-        Some(limit) => {
-            let last = Cell::new(time::now());
-            let copied = copy(stream, context.buffer, counters, || last.set(time::now()));
-            future::or(copied, silence(&last, limit)).await
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+pub(crate) fn echo(stream: Stream, context: Arc<Context>) -> impl Future<Output = io::Result<()>> {
+    async move {
+        match &stream {
+            Stream::Tcp(stream) => serve(stream, &context).await,
+            Stream::Unix(stream) => serve(stream, &context).await,
         }
     }
 }
 
-/// Sends back what arrives, and calls `moved` whenever bytes moved. `limit` is the largest size of its buffer.
-async fn copy(stream: &impl Duplex, limit: usize, counters: &Counters, moved: impl Fn()) -> io::Result<()> {
-    let mut buffer = vec![0; FIRST_BUFFER.min(limit)];
+/// Echoes a connection that is a resource of this task. On an abnormal end the runtime finalises it; the normal end
+/// gives it up explicitly.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+pub(crate) fn echo_owned(stream: OwnedStream, context: Arc<Context>) -> impl Future<Output = io::Result<()>> {
+    async move {
+        match &stream {
+            OwnedStream::Tcp(stream) => serve(stream, &context).await?,
+            OwnedStream::Unix(stream) => serve(stream, &context).await?,
+        }
+        Ok(stream.close()?)
+    }
+}
+
+async fn serve(stream: &impl Duplex, context: &Context) -> io::Result<()> {
+    match context.idle_timeout {
+        None => copy(stream, context.counters(), || ()).await,
+        // In memory of its own: a timer is larger than all else, and who has none should not pay for it.
+        Some(limit) => Box::pin(copy_within(limit, stream, context.counters())).await,
+    }
+}
+
+/// Sends back what arrives, and fails once nothing has moved for `limit`.
+async fn copy_within(limit: Duration, stream: &impl Duplex, counters: &Counters) -> io::Result<()> {
+    let last = Cell::new(time::now());
+    let copied = copy(stream, counters, || last.set(time::now()));
+    future::or(copied, silence(&last, limit)).await
+}
+
+/// Sends back what arrives, and calls `moved` whenever bytes moved.
+async fn copy(stream: &impl Duplex, counters: &Counters, moved: impl Fn()) -> io::Result<()> {
     loop {
-        let received = stream.read(&mut buffer).await?;
+        let received = stream.receive().await?;
         moved();
-        if received == 0 {
+        if received.is_empty() {
             return Ok(());
         }
-        let mut rest = &buffer[..received];
+        let mut rest = &*received;
         while !rest.is_empty() {
             let sent = stream.write(rest).await?;
             if sent == 0 {
@@ -68,9 +79,6 @@ async fn copy(stream: &impl Duplex, limit: usize, counters: &Counters, moved: im
             rest = &rest[sent..];
         }
         counters.round_trip();
-        if received == buffer.len() && received < limit {
-            buffer.resize((2 * received).min(limit), 0);
-        }
     }
 }
 
@@ -82,5 +90,25 @@ async fn silence(last: &Cell<time::Instant>, limit: Duration) -> io::Result<()> 
             return Err(Idle.into());
         }
         time::sleep_until(due).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::echo;
+    use crate::context::Context;
+    use crate::socket::Stream;
+    use crate::stats::Board;
+    use matou_unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// What thousands of quiet connections cost is this, each with the header of its task.
+    #[test]
+    fn a_handler_is_small() {
+        let context = Context { idle_timeout: None, grace: Duration::ZERO, board: Board::new(0) };
+        let stream = Stream::Unix(UnixStream::pair().unwrap().0);
+        let handler = echo(stream, Arc::new(context));
+        assert!(size_of_val(&handler) <= 240, "{} bytes", size_of_val(&handler));
     }
 }

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: Rc<Console>) -> Result<Totals, Problem> {
-    let mut builder = Builder::new().reactor(options.reactor.into());
+    let mut builder = Builder::new().reactor(options.reactor.into()).lent_buffer(options.buffer);
     if let Some(domains) = options.domains {
         builder = builder.domains(domains);
     }

@@ -12,6 +12,7 @@ use super::executor::{Executor, Far, Orphans, Spinner};
 use super::meter::Figures;
 use super::{one, step_aside};
 use crate::Failure;
+use crate::kernel;
 
 /// With `spawn` and `call`.
 #[derive(Debug)]
@@ -118,5 +119,7 @@ fn far<F: Future<Output = u64> + 'static>(make: impl FnOnce() -> F + Send + 'sta
 }
 
 fn within(workers: usize, figures: impl Future<Output = Figures>) -> Result<Figures, Failure> {
-    Builder::new().domains(workers).run(async { Plain(figures.await) }).map_err(|error| error.to_string().into())
+    // The default, where the process may use as many processors as it has domains: the benchmark has pinned this thread to one.
+    let spin = if kernel::processors() > 1 { Duration::from_micros(20) } else { Duration::ZERO };
+    Builder::new().domains(workers).spin(spin).run(async { Plain(figures.await) }).map_err(|error| error.to_string().into())
 }

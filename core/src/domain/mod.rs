@@ -13,6 +13,8 @@
 //! | `family` | births, cancellations, ends: the tree of tasks |
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
+//! | `run_queue` | who is polled next |
+//! | `vigil` | whether it stays awake for a moment before it sleeps |
 //! | `points` | suspension points |
 //! | `hooks` | what is called at each step |
 //! | `tell` | what is told to the consumer of trace events |
@@ -33,10 +35,13 @@ pub(crate) mod group;
 pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod points;
+mod run_queue;
 pub(crate) mod shared;
 #[cfg(feature = "alloc")]
 pub(crate) mod survey;
 mod tell;
+#[cfg(feature = "alloc")]
+mod vigil;
 
 #[cfg(feature = "alloc")]
 use alloc::collections::BTreeMap;
@@ -48,6 +53,7 @@ use core::task::Waker;
 
 use self::hooks::Hooks;
 use self::points::Points;
+use self::run_queue::RunQueue;
 use self::shared::{Apart, Run};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
@@ -59,7 +65,7 @@ use crate::random::Random;
 use crate::shim::Counter;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
-use crate::task::{Header, InboxChain, RunChain, TaskRef, home};
+use crate::task::{Header, InboxChain, TaskRef, home};
 use crate::time::Instant;
 use crate::trace::{EventKind, Trace};
 use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
@@ -114,7 +120,7 @@ pub(crate) struct Domain {
     /// Tasks are announced: there was a tracer at the start, or births are kept.
     watched: bool,
     /// Tasks to poll.
-    runnable: Fifo<RunChain>,
+    runnable: RunQueue,
     /// Nodes to look at before any task is polled: taken from the mailbox, or cancelled here.
     attending: Fifo<InboxChain>,
     /// Tasks that have ended and whose node is still to be taken from the mailbox.
@@ -124,12 +130,15 @@ pub(crate) struct Domain {
     root: Cell<Option<TaskRef>>,
     /// The main task has ended. On domain 0 only.
     pub(crate) root_ended: Cell<bool>,
-    born: Cell<u64>,
-    /// What the current poll may still do.
-    budget: Cell<u32>,
-    /// Effects and polls since the event source was last asked.
-    since_select: Cell<u32>,
-    quanta: u32,
+    /// The name of the task that is made next.
+    unborn: Cell<TaskId>,
+    /// Effects and polls so far.
+    effects: Cell<u64>,
+    /// How far `effects` may go in the current poll: the rest is its budget.
+    spent_at: Cell<u64>,
+    /// How far `effects` may go before the event source is asked again.
+    look_at: Cell<u64>,
+    quanta: u64,
     pub(crate) timers: TimerQueue,
     pub(crate) points: Points,
     pub(crate) hooks: Hooks,
@@ -170,16 +179,17 @@ impl Domain {
             watched: config.trace.is_some() || config.births,
             #[cfg(not(feature = "alloc"))]
             watched: config.trace.is_some(),
-            runnable: Fifo::new(),
+            runnable: RunQueue::new(config.quanta),
             attending: Fifo::new(),
             limbo: Cell::new(0),
             #[cfg(feature = "alloc")]
             root: Cell::new(None),
             root_ended: Cell::new(false),
-            born: Cell::new(0),
-            budget: Cell::new(0),
-            since_select: Cell::new(0),
-            quanta: config.quanta,
+            unborn: Cell::new(TaskId::new(id, 0)),
+            effects: Cell::new(0),
+            spent_at: Cell::new(0),
+            look_at: Cell::new(config.quanta.into()),
+            quanta: config.quanta.into(),
             timers: TimerQueue::new(),
             points: Points::new(),
             hooks: Hooks::new(),
@@ -216,7 +226,8 @@ impl Domain {
     }
 
     pub(crate) fn mailbox(&self) -> &Mailbox<InboxChain> {
-        self.run().mailbox(self.id)
+        // SAFETY: *Run*: it lies in the run's table.
+        unsafe { self.place.as_ref() }.mailbox()
     }
 
     pub(crate) fn current(&self) -> Option<TaskRef> {
@@ -248,6 +259,23 @@ impl Domain {
         f()
     }
 
+    /// Calls `f` with `task` as the current one. Between polls: no task is, and there is no scope.
+    fn as_current<R>(&self, task: TaskRef, f: impl FnOnce() -> R) -> R {
+        /// Also when `f` unwinds.
+        struct Leave<'a>(&'a Domain);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.current.set(None);
+            }
+        }
+        debug_assert!(self.current.get().is_none(), "between polls");
+        #[cfg(feature = "alloc")]
+        debug_assert!(self.scope.get().is_none(), "between polls");
+        self.current.set(Some(task));
+        let _leave = Leave(self);
+        f()
+    }
+
     pub(crate) fn is_home_of(&self, task: &Header) -> bool {
         core::ptr::eq(task.home.as_ptr(), self.mailbox())
     }
@@ -261,25 +289,45 @@ impl Domain {
         }
         header.home_flags.set(home::RUNNABLE);
         // SAFETY: not in the queue, as RUNNABLE was not set; the home domain holds it until it is popped.
-        unsafe { self.runnable.push_back(task) };
+        unsafe { self.runnable.push(task) };
     }
 
     /// Takes an effect from the current task's budget and counts it for the domain; `false` when the budget was used up.
     #[must_use]
     pub(crate) fn count_effect(&self) -> bool {
-        self.since_select.set(self.since_select.get().saturating_add(1));
+        // It does not overflow: one a nanosecond takes centuries.
+        let effects = self.effects.get() + 1;
+        self.effects.set(effects);
+        let spent_at = self.spent_at.get();
         if self.current.get().is_none() {
+            // It is not the poll's.
+            self.spent_at.set(spent_at + 1);
             return true;
         }
-        let left = self.budget.get();
-        self.budget.set(left.saturating_sub(1));
-        left > 0
+        effects <= spent_at
+    }
+
+    /// A poll begins: a step of the domain's, with a budget of its own.
+    fn begin_budget(&self) {
+        let effects = self.effects.get() + 1;
+        self.effects.set(effects);
+        self.spent_at.set(effects + self.quanta);
+    }
+
+    /// Whether the event source is to be asked before the next poll, if anybody waits for it.
+    fn is_time_up(&self) -> bool {
+        self.effects.get() >= self.look_at.get() || self.points.are_pressing()
+    }
+
+    /// Puts the next question to the event source off: it was just asked, or there is nothing to ask for.
+    fn put_off_looking(&self) {
+        self.look_at.set(self.effects.get() + self.quanta);
     }
 
     /// The effect just counted is pending: it did nothing yet.
     pub(crate) fn give_back_effect(&self) {
         if self.current.get().is_some() {
-            self.budget.set((self.budget.get() + 1).min(self.quanta));
+            self.spent_at.set(self.spent_at.get().max(self.effects.get()) + 1);
         }
     }
 
@@ -297,19 +345,21 @@ impl Domain {
 
     /// As `now`, where a panic of the clock may not unwind: the last time stands in, and the loop ends the run.
     pub(crate) fn time(&self) -> Instant {
-        if let Err(panic) = catch(|| self.now())
-            && let Some(later) = self.clock_panic.replace(Some(panic))
-        {
-            discard(later);
+        if let Err(panic) = catch(|| self.now()) {
+            // The loop goes the long way before the next poll, and finds it.
+            self.look_at.set(0);
+            if let Some(later) = self.clock_panic.replace(Some(panic)) {
+                discard(later);
+            }
         }
         self.last_now.get()
     }
 
     /// A name that no task of this run has had.
     pub(crate) fn next_id(&self) -> TaskId {
-        let number = self.born.get();
-        self.born.set(number + 1);
-        TaskId::new(self.id, number)
+        let id = self.unborn.get();
+        self.unborn.set(id.next());
+        id
     }
 
     /// A task broke a rule: this stops the run.

@@ -8,13 +8,15 @@
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
 use core::ptr::NonNull;
+#[cfg(feature = "alloc")]
+use core::time::Duration;
 
 #[cfg(feature = "alloc")]
 use super::survey::{Door, Opened, Question};
 use crate::container::mailbox::Mailbox;
 use crate::id::{DomainId, TaskId};
 use crate::run::Config;
-use crate::shim::{AtomicBool, AtomicU32, AtomicUsize, Lock, Ordering};
+use crate::shim::{AtomicBool, AtomicUsize, Lock, Ordering, fault};
 use crate::task::InboxChain;
 use crate::violation::Violation;
 
@@ -35,11 +37,14 @@ pub(crate) struct Apart {
 
 /// The task whose code a domain began to run last: written at each step, read by those who wonder why it does not answer.
 #[repr(align(128))]
-struct Running([AtomicU32; 2]);
+struct Running([AtomicUsize; Running::WORDS]);
 
 impl Running {
+    /// Of an id: one, or two halves where atomics are small.
+    const WORDS: usize = size_of::<TaskId>() / size_of::<usize>();
+
     fn new() -> Running {
-        Running([AtomicU32::new(u32::MAX), AtomicU32::new(u32::MAX)])
+        Running(core::array::from_fn(|_| AtomicUsize::new(usize::MAX)))
     }
 }
 
@@ -58,20 +63,23 @@ impl Apart {
 }
 
 impl Apart {
+    pub(super) fn mailbox(&self) -> &Mailbox<InboxChain> {
+        &self.mailbox
+    }
+
     /// The domain begins to run this task's code.
     #[inline]
     pub(super) fn note_running(&self, task: TaskId) {
-        let bits = task.to_bits();
-        let [low, high] = &self.running.0;
-        low.store(bits as u32, Ordering::Relaxed);
-        high.store((bits >> 32) as u32, Ordering::Relaxed);
+        for (index, word) in self.running.0.iter().enumerate() {
+            word.store((task.to_bits() >> (index as u32 * usize::BITS)) as usize, Ordering::Relaxed);
+        }
     }
 
-    /// The task whose code the domain began to run last, as far as another thread can tell: the two halves may be of two tasks.
+    /// The task whose code the domain began to run last, as far as another thread can tell: two halves may be of two tasks.
     #[cfg(feature = "alloc")]
     pub(crate) fn running(&self) -> Option<TaskId> {
-        let [low, high] = &self.running.0;
-        let bits = u64::from(low.load(Ordering::Relaxed)) | u64::from(high.load(Ordering::Relaxed)) << 32;
+        let words = self.running.0.iter().enumerate();
+        let bits = words.fold(0, |bits, (index, word)| bits | (word.load(Ordering::Relaxed) as u64) << (index as u32 * usize::BITS));
         (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
     }
 
@@ -138,6 +146,12 @@ impl Run {
         self.mailboxes.len()
     }
 
+    /// How long a domain that has nothing to do may watch for what another sends; there is one at least.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn spin(&self) -> Duration {
+        if self.domains() > 1 { self.config.spin } else { Duration::ZERO }
+    }
+
     pub(crate) fn mailbox(&self, domain: DomainId) -> &Mailbox<InboxChain> {
         &self.mailboxes[domain.index()].mailbox
     }
@@ -179,6 +193,9 @@ impl Run {
     /// A worker has made its event source, or will not have one.
     pub(crate) fn started(&self) {
         self.starting.fetch_sub(1, Ordering::AcqRel);
+        if fault("start_not_rung") {
+            return;
+        }
         self.mailbox(DomainId::ZERO).ring();
     }
 
@@ -201,6 +218,9 @@ impl Run {
     /// Ends the run, in order: domain 0 cancels the main task, and with it everything.
     pub(crate) fn abort(&self) {
         self.aborting.store(true, Ordering::Release);
+        if fault("abort_not_rung") {
+            return;
+        }
         self.mailbox(DomainId::ZERO).ring();
     }
 
@@ -211,7 +231,7 @@ impl Run {
     /// The main task has ended: the workers may leave.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        for mailbox in self.mailboxes.iter().skip(1) {
+        for mailbox in self.mailboxes.iter().skip(1).filter(|_| !fault("stop_not_rung")) {
             mailbox.mailbox.ring();
         }
     }
@@ -256,7 +276,7 @@ impl Run {
         if refused.is_some() {
             return;
         }
-        place.asked.store(true, Ordering::Release);
+        place.asked.store(!fault("question_unannounced"), Ordering::Release);
         place.mailbox.ring();
     }
 

@@ -20,7 +20,7 @@
 //! 1. [`wake`](State::wake), from any thread. After the end it does nothing.
 //! 2. [`cancel`](State::cancel), by the parent's domain. After the end it does nothing: the end is on its way.
 //! 3. [`attend`](State::attend), by the domain that took the node out of its inbox.
-//! 4. [`end`](State::end), by the home domain, once.
+//! 4. [`end`](State::end) or [`end_alone`](State::end_alone), by the home domain, once.
 //! 5. [`pass_on`](State::pass_on), by the home domain, if the parent lives elsewhere, when the node is in no inbox.
 //!
 //! Invariant *Queued*: whoever sets `QUEUED` owns the node's inbox link until it has pushed the node; then the inbox owns it,
@@ -28,18 +28,24 @@
 //!
 //! A wake that finds `QUEUED` writes the word all the same: the write is what makes the waker's data visible to the poll that
 //! follows `attend`.
+//!
+//! Above these bits the word counts who holds the task (*Counted*, see [`task`](super)), so that one look tells whether anybody else can
+//! touch it: who is alone stays alone, as only a holder makes another. Then an end is no contest, and the last to let go need not ask.
 
-use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+use super::abort;
+use crate::shim::{AtomicU32, Ordering, const_unless_loom, fault};
 
 /// The node is in an inbox, or about to be.
-const QUEUED: u8 = 1;
+const QUEUED: u32 = 1;
 /// The parent wants the task dropped.
-const CANCELLED: u8 = 2;
+const CANCELLED: u32 = 2;
 /// The task has ended; its subtree too. Wakes do nothing any more.
-const ENDED: u8 = 4;
+const ENDED: u32 = 4;
+/// One holder.
+const HOLDER: u32 = 8;
 
 #[derive(Debug)]
-pub(crate) struct State(AtomicU8);
+pub(crate) struct State(AtomicU32);
 
 /// What is to be done with the node after a wake or a cancellation.
 #[must_use]
@@ -67,17 +73,44 @@ pub(crate) enum Found {
 
 impl State {
     const_unless_loom! {
-        /// A task that nobody has pushed.
-        pub(crate) fn idle() -> State {
-            State(AtomicU8::new(0))
+        /// A task that nobody has pushed, with so many holders.
+        pub(crate) fn idle(holders: u32) -> State {
+            State(AtomicU32::new(holders * HOLDER))
         }
     }
 
     const_unless_loom! {
-        /// A task whose maker is about to push it.
-        pub(crate) fn queued() -> State {
-            State(AtomicU8::new(QUEUED))
+        /// A task whose maker is about to push it, with so many holders.
+        pub(crate) fn queued(holders: u32) -> State {
+            State(AtomicU32::new((holders * HOLDER) | QUEUED))
         }
+    }
+
+    /// One more holder.
+    pub(crate) fn retain(&self) {
+        let before = if fault("retain_in_two_steps") {
+            let before = self.0.load(Ordering::Relaxed);
+            self.0.store(before + HOLDER, Ordering::Relaxed);
+            before
+        } else {
+            self.0.fetch_add(HOLDER, Ordering::Relaxed)
+        };
+        if before > u32::MAX / 2 {
+            abort("2²⁸ wakers of one task: they are being leaked");
+        }
+    }
+
+    /// One holder less. Whether it was the last, who frees the task.
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        let order = if fault("release_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        self.is_alone() || self.0.fetch_sub(HOLDER, order) / HOLDER == 1
+    }
+
+    /// Whether the caller is the only holder: then what the others did is behind it.
+    fn is_alone(&self) -> bool {
+        let seen = if fault("alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire };
+        self.0.load(seen) / HOLDER == 1
     }
 
     /// Edge 1.
@@ -90,13 +123,16 @@ impl State {
         self.request(CANCELLED)
     }
 
-    fn request(&self, bits: u8) -> Send {
+    fn request(&self, bits: u32) -> Send {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
-            if state & ENDED != 0 && !cfg!(matou_fault = "wake_after_end") {
+            if state & ENDED != 0 && !fault("wake_after_end") {
                 return Send::Ended;
             }
-            if cfg!(matou_fault = "wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
+            if fault("request_joins_any") && state & QUEUED != 0 {
+                return Send::OnItsWay;
+            }
+            if fault("wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
                 return Send::OnItsWay;
             }
             match self.0.compare_exchange_weak(state, state | QUEUED | bits, Ordering::AcqRel, Ordering::Relaxed) {
@@ -115,13 +151,13 @@ impl State {
 
     /// Edge 3.
     pub(crate) fn attend(&self) -> Found {
-        let before = if cfg!(matou_fault = "attend_in_two_steps") {
+        let before = if fault("attend_in_two_steps") {
             // Two operations where one must decide: a cancellation in between is overwritten.
             let before = self.0.load(Ordering::Acquire);
             self.0.store(before & !QUEUED, Ordering::Release);
             before
         } else {
-            let seen = if cfg!(matou_fault = "attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            let seen = if fault("attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
             self.0.fetch_and(!QUEUED, seen)
         };
         debug_assert!(before & QUEUED != 0, "a node taken from an inbox is marked as queued");
@@ -137,13 +173,24 @@ impl State {
     /// Edge 4. Whether the node is in an inbox, or about to be.
     #[must_use]
     pub(crate) fn end(&self) -> bool {
-        if cfg!(matou_fault = "end_in_two_steps") {
+        if fault("end_in_two_steps") {
             // Two operations where one must decide: a wake in between pushes a node that nobody waits for.
             let queued = self.0.load(Ordering::Acquire) & QUEUED != 0;
             self.0.fetch_or(ENDED, Ordering::AcqRel);
             return queued;
         }
         self.0.fetch_or(ENDED, Ordering::AcqRel) & QUEUED != 0
+    }
+
+    /// Edge 4, where the parent lives on the same domain: if nobody else holds the task, nobody else touches the word.
+    #[must_use]
+    pub(crate) fn end_alone(&self) -> bool {
+        let word = self.0.load(if fault("alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire });
+        if word / HOLDER != 1 && !fault("end_alone_unasked") {
+            return self.end();
+        }
+        self.0.store(word | ENDED, Ordering::Release);
+        word & QUEUED != 0
     }
 
     /// Edge 5.
@@ -160,5 +207,98 @@ impl State {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    fn at(bits: u32) -> State {
+        State(AtomicU32::new(bits))
+    }
+
+    fn bits(state: &State) -> u32 {
+        state.0.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_new_task_is_idle_or_on_its_way() {
+        assert_eq!((bits(&State::idle(1)), bits(&State::queued(2))), (HOLDER, 2 * HOLDER | QUEUED));
+    }
+
+    /// Every edge from every state: what it answers, and the state after it.
+    #[test]
+    fn each_edge_from_each_state() {
+        for before in 0..8 {
+            let [queued, cancelled, ended] = [QUEUED, CANCELLED, ENDED].map(|bit| before & bit == bit);
+            let state = at(before);
+            assert_eq!(state.is_cancelled(), cancelled);
+            #[cfg(feature = "alloc")]
+            {
+                assert_eq!(state.is_queued(), queued);
+                state.mark_cancelled();
+                assert_eq!(bits(&state), before | CANCELLED);
+            }
+            for (edge, requested) in [(State::wake as fn(&State) -> Send, QUEUED), (State::cancel, QUEUED | CANCELLED)] {
+                let state = at(before);
+                let (answer, after) = match (ended, queued) {
+                    (true, _) => (Send::Ended, before),
+                    (false, true) => (Send::OnItsWay, before | requested),
+                    (false, false) => (Send::Push, before | requested),
+                };
+                assert_eq!((edge(&state), bits(&state)), (answer, after), "from {before:03b}");
+            }
+            let state = at(before);
+            assert_eq!((state.end(), bits(&state)), (queued, before | ENDED), "from {before:03b}");
+            if queued {
+                let state = at(before);
+                let found = match (ended, cancelled) {
+                    (true, _) => Found::Ended,
+                    (false, true) => Found::Cancelled,
+                    (false, false) => Found::Woken,
+                };
+                assert_eq!((state.attend(), bits(&state)), (found, before & !QUEUED), "from {before:03b}");
+            }
+            if ended && !queued {
+                let state = at(before);
+                state.pass_on();
+                assert_eq!(bits(&state), before | QUEUED);
+            }
+        }
+    }
+
+    /// An end leaves the same, whether somebody else holds the task or not; who is alone is the last to let go.
+    #[test]
+    fn holders_are_counted_beside_the_edges() {
+        for before in 0..8 {
+            for holders in 1..3 {
+                let word = before | holders * HOLDER;
+                let state = at(word);
+                assert_eq!((state.end_alone(), bits(&state)), (before & QUEUED != 0, word | ENDED), "from {word:b}");
+                state.retain();
+                assert_eq!(bits(&state), (word | ENDED) + HOLDER);
+                for left in (0..=holders).rev() {
+                    assert_eq!(state.release(), left == 0, "from {word:b}, {left} left");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "marked as queued")]
+    fn what_was_in_no_inbox_is_not_attended_to() {
+        let _ = at(CANCELLED | ENDED).attend();
+    }
+
+    #[test]
+    #[cfg(all(feature = "std", debug_assertions))]
+    fn only_an_ended_node_in_no_inbox_is_passed_on() {
+        for before in (0..8).filter(|before| before & (QUEUED | ENDED) != ENDED) {
+            let state = at(before);
+            assert!(crate::outcome::catch(|| state.pass_on()).is_err(), "from {before:03b}");
+        }
     }
 }

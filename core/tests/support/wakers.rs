@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
 #![allow(unsafe_code)] // A waker whose clone panics can only be made by hand.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,6 +71,20 @@ impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
     }
 }
 
+/// A waker that does nothing, and calls the function when it is cloned. Its clones do nothing at all.
+pub fn on_clone(f: fn()) -> Waker {
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: the data is the function.
+        let f = unsafe { std::mem::transmute::<*const (), fn()>(data) };
+        f();
+        RawWaker::new(Waker::noop().data(), Waker::noop().vtable())
+    }
+    unsafe fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
+    // SAFETY: nothing is owned, and any thread may call the function.
+    unsafe { Waker::from_raw(RawWaker::new(f as *const (), &VTABLE)) }
+}
+
 /// What of a waker panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -100,4 +115,25 @@ pub fn bomb(fault: Fault) -> ManuallyDrop<Waker> {
     let data = std::ptr::without_provenance(fault as usize);
     // SAFETY: the data is a number and the functions take it as such: nothing is owned and any thread may use it.
     ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(data, &VTABLE)) })
+}
+
+thread_local! {
+    static CLONES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A waker that does nothing, and whose clones are [counted](clones).
+pub fn counting_clones() -> Waker {
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        CLONES.set(CLONES.get() + 1);
+        RawWaker::new(data, &VTABLE)
+    }
+    unsafe fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
+    // SAFETY: there is no data.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) }
+}
+
+/// How often this thread has cloned such a waker.
+pub fn clones() -> usize {
+    CLONES.get()
 }

@@ -32,11 +32,13 @@
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use matou_core::PointId;
 use matou_core::effect::poll_budget;
@@ -51,6 +53,8 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     io: Option<T>,
     /// Whether a read may stop at a border within what has come: then a short one does not say that there was no more.
     bordered: bool,
+    /// What the call under way has said of itself: it moved less than it could.
+    short: Cell<bool>,
     place: RefCell<Option<Place>>,
 }
 
@@ -70,7 +74,7 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        Source { io: Some(io), bordered: false, place: RefCell::new(None) }
+        Source { io: Some(io), bordered: false, short: Cell::new(false), place: RefCell::new(None) }
     }
 
     /// The same, for a stream that has borders within.
@@ -114,33 +118,42 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Leaves the domain it is registered at, if that is another one.
-    fn arrive(&self) {
-        let elsewhere = match &*self.place.borrow() {
-            Some(place) => !reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))),
-            None => false,
-        };
-        if elsewhere {
-            self.leave();
+    /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards.
+    fn arrive(&self, current: Option<&DomainReactor>) -> Option<Token> {
+        match &*self.place.borrow() {
+            None => return None,
+            Some(place) if current.is_some_and(|reactor| place.is_at(reactor)) => return Some(place.token),
+            Some(_) => {}
         }
+        self.leave();
+        None
     }
 
-    /// Tries a system call, unless it is known to find nothing. `None`: it would block.
-    pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
-        self.arrive();
-        if self.here(|reactor, token| reactor.is_dry(token, direction)) == Some(true) {
+    /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
+    pub(crate) fn attempt<R>(
+        &self,
+        direction: Direction,
+        resumed: bool,
+        call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        let current = reactor::current(); // Held, not borrowed: *Foreign first*.
+        let here = self.arrive(current.as_deref()).and_then(|token| Some((current.as_deref()?, token)));
+        if !resumed && here.is_some_and(|(reactor, token)| reactor.is_dry(token, direction)) {
             return None;
         }
+        self.short.set(false);
         loop {
             let result = call(self);
             match result.as_ref().map_err(io::Error::kind) {
-                Err(io::ErrorKind::Interrupted) => {}
+                Err(io::ErrorKind::Interrupted) => continue,
                 Err(io::ErrorKind::WouldBlock) => {
-                    self.found_nothing(direction);
+                    here.inspect(|(reactor, token)| reactor.found_nothing(*token, direction));
                     return None;
                 }
-                _ => return Some(result),
+                _ if self.short.get() => _ = here.inspect(|(reactor, token)| reactor.fell_short(*token, direction)),
+                _ => {}
             }
+            return Some(result);
         }
     }
 
@@ -149,13 +162,11 @@ impl<T: AsFd> Source<T> {
         self.here(|reactor, token| reactor.found_nothing(token, direction));
     }
 
-    /// A call on a stream moved `moved` bytes of `possible`: if fewer, the next one would find nothing. None at all says nothing:
-    /// that is an end of stream.
+    /// Said by a call on a stream, of itself: it moved `moved` bytes of `possible`. If fewer, the next one would find nothing. None at all
+    /// says nothing: that is an end of stream.
     pub(crate) fn moved(&self, direction: Direction, moved: usize, possible: usize) {
         let bordered = self.bordered && direction == Direction::Read;
-        if 0 < moved && moved < possible && !bordered {
-            self.here(|reactor, token| reactor.fell_short(token, direction));
-        }
+        self.short.set(0 < moved && moved < possible && !bordered);
     }
 
     /// Lets everyone who waits here look again.
@@ -166,20 +177,25 @@ impl<T: AsFd> Source<T> {
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
-        self.arrive();
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            let mut place = self.place.borrow_mut();
-            let token = match &*place {
-                Some(place) if reactor.knows(fd, place.token) => place.token,
-                _ => {
-                    let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
-                    *place = Some(Place { shared: Arc::clone(reactor.shared()), token });
-                    token
-                }
-            };
-            reactor.wait(fd, token, direction, point)
+            if let Some(token) = self.arrive(current)
+                && let Some(armed) = reactor.wait(fd, token, direction, point)
+            {
+                return armed;
+            }
+            let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
+            // It has just joined: if it were not there, it would look again.
+            reactor.wait(fd, token, direction, point).unwrap_or(Err(Unarmed::Ready))
         })
+    }
+
+    /// Registers it here, where it was not known, or by a token that is old.
+    #[cold]
+    fn join(&self, reactor: &DomainReactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
+        let token = reactor.join(fd, direction)?;
+        *self.place.borrow_mut() = Some(Place { shared: Arc::clone(reactor.shared()), token });
+        Ok(token)
     }
 }
 
@@ -215,29 +231,92 @@ impl<T: AsFd> Holder for Source<T> {
 }
 
 /// Does one awaited system call, waiting where it would block.
-pub(crate) async fn perform<H: Holder, R>(
-    holder: &H,
+pub(crate) fn perform<H, R, F>(holder: &H, direction: Direction, call: F) -> Perform<'_, H, F>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    Perform { holder, call, point: None, direction, stage: Stage::New }
+}
+
+/// The future of [`perform`]. It is written by hand because it is what a connection that waits is made of: there is nothing in it twice.
+#[must_use = "a call is made only when this is awaited"]
+pub(crate) struct Perform<'a, H, F> {
+    holder: &'a H,
+    call: F,
+    /// Where it waits.
+    point: Option<Point>,
     direction: Direction,
-    mut call: impl FnMut(&Source<H::Io>) -> io::Result<R>,
-) -> io::Result<R> {
-    poll_fn(poll_budget).await; // A wait takes another one by itself.
-    loop {
-        if let Some(result) = holder.hold(|source| source.attempt(direction, &mut call))? {
-            return result;
+    stage: Stage,
+}
+
+/// How far a call is.
+enum Stage {
+    /// It has not taken its effect from the budget.
+    New,
+    /// It is tried, or waits.
+    Begun,
+    /// It gave its result.
+    Over,
+}
+
+// Nothing in it is pinned: the call is only called.
+impl<H, F> Unpin for Perform<'_, H, F> {}
+
+impl<H, R, F> Future for Perform<'_, H, F>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    type Output = io::Result<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = self.get_mut();
+        match this.stage {
+            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
+            Stage::Begun => {}
+            Stage::Over => panic!("a call was polled after its result"),
         }
-        wait(holder, direction).await?;
+        this.stage = Stage::Begun;
+        let mut resumed = false;
+        let result = loop {
+            if let Some(point) = &mut this.point {
+                let waited = ready!(poll_wait(point, this.holder, this.direction, cx));
+                this.point = None;
+                if let Err(error) = waited {
+                    break Err(error);
+                }
+                resumed = true;
+            }
+            match this.holder.hold(|source| source.attempt(this.direction, resumed, &mut this.call)) {
+                Ok(None) => {}
+                Ok(Some(result)) => break result,
+                Err(error) => break Err(error),
+            }
+            match Point::new() {
+                Ok(point) => this.point = Some(point),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        this.stage = Stage::Over;
+        Poll::Ready(result)
     }
+}
+
+/// Waits at a point until a call in `direction`, which just found nothing, may find something.
+fn poll_wait(point: &mut Point, holder: &impl Holder, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let resumed = ready!(point.poll_suspend(cx, |id| match holder.hold(|source| source.arm(direction, id)) {
+        Ok(armed) => armed,
+        Err(error) => Err(Unarmed::Failed(error)),
+    }));
+    Poll::Ready(match resumed {
+        Ok(()) | Err(Unarmed::Ready) => Ok(()),
+        Err(Unarmed::Failed(error)) => Err(error),
+    })
 }
 
 /// Waits until a call in `direction`, which just found nothing, may find something.
 pub(crate) async fn wait(holder: &impl Holder, direction: Direction) -> io::Result<()> {
-    let point = Point::new()?;
-    let suspended = point.suspend(|id| match holder.hold(|source| source.arm(direction, id)) {
-        Ok(armed) => armed,
-        Err(error) => Err(Unarmed::Failed(error)),
-    });
-    match suspended.await {
-        Ok(()) | Err(Unarmed::Ready) => Ok(()),
-        Err(Unarmed::Failed(error)) => Err(error),
-    }
+    let mut point = Point::new()?;
+    poll_fn(|cx| poll_wait(&mut point, holder, direction, cx)).await
 }

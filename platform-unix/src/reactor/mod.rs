@@ -28,6 +28,7 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+pub(crate) mod lent;
 mod poll;
 mod table;
 #[cfg(test)]
@@ -44,8 +45,10 @@ use matou_core::PointId;
 use matou_core::platform::Wait;
 use rustix::event::Timespec;
 
+pub(crate) use self::lent::Lent;
 pub(crate) use self::table::{Direction, Token};
 
+use self::lent::Pool;
 use self::table::Table;
 use crate::interrupt::{Bell, Material};
 use crate::signal::{Hub, Registry};
@@ -108,6 +111,8 @@ pub(crate) enum Unarmed {
 pub(crate) struct DomainReactor {
     shared: Arc<Shared>,
     state: RefCell<State>,
+    /// What it lends to those who receive.
+    buffers: Rc<Pool>,
     /// Signals that are listened to on this domain; made by the first listener.
     hub: OnceCell<Rc<Hub>>,
     /// The signal handlers of the run.
@@ -157,6 +162,16 @@ pub(crate) fn with_current<R>(f: impl FnOnce(Option<&DomainReactor>) -> R) -> R 
     }
 }
 
+/// A buffer of the domain that runs on this thread, to receive into.
+pub(crate) fn lend() -> io::Result<Lent> {
+    with_current(|current| match current {
+        Some(reactor) => reactor.buffers.lend(),
+        None => Err(io::Error::other(
+            "a buffer to receive into is lent only inside `matou_unix::run`, by a task's domain: `read` brings its own",
+        )),
+    })
+}
+
 /// There is no reactor to wait with.
 pub(crate) fn outside() -> io::Error {
     io::Error::other("a descriptor can be waited for only inside `matou_unix::run`, by a task")
@@ -164,7 +179,7 @@ pub(crate) fn outside() -> io::Error {
 
 impl DomainReactor {
     /// Makes the reactor of the domain that runs on this thread, and makes it current.
-    pub(crate) fn install(reactor: Reactor, bell: Material, registry: Arc<Registry>) -> io::Result<Rc<DomainReactor>> {
+    pub(crate) fn install(reactor: Reactor, bell: Material, registry: Arc<Registry>, lent_buffer: usize) -> io::Result<Rc<DomainReactor>> {
         let bell = Bell::new(bell)?;
         let kernel = Kernel::new(reactor, &bell)?;
         let shared = Shared {
@@ -179,9 +194,15 @@ impl DomainReactor {
             },
         };
         let state = RefCell::new(State { table: Table::default(), kernel });
-        let reactor = Rc::new(DomainReactor { shared: Arc::new(shared), state, hub: OnceCell::new(), registry });
-        CURRENT.set(Some(Rc::clone(&reactor)));
+        let (shared, buffers) = (Arc::new(shared), Pool::new(lent_buffer));
+        let reactor = Rc::new(DomainReactor { shared, state, buffers, hub: OnceCell::new(), registry });
+        reactor.enter();
         Ok(reactor)
+    }
+
+    /// Makes it the one of the domain that runs on this thread. A fuzz target has several in turn.
+    pub(crate) fn enter(self: &Rc<Self>) {
+        CURRENT.set(Some(Rc::clone(self)));
     }
 
     /// Takes it out of the thread: sockets that are still registered here find nobody to tell.
@@ -229,21 +250,22 @@ impl DomainReactor {
         Ok(token)
     }
 
-    /// Whether `fd` is registered here under `token`.
-    pub(crate) fn knows(&self, fd: BorrowedFd<'_>, token: Token) -> bool {
-        token.is_of(fd) && self.state.borrow().table.is_open(token)
-    }
-
-    /// Lets `point` wait for a socket that has joined.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+    /// Lets `point` wait for a socket that has joined. `None`: `fd` is not registered here under `token`, or no longer.
+    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Option<Result<(), Unarmed>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
-        debug_assert!(table.is_open(token), "a socket waits only where it has joined");
-        if !table.is_dry(token, direction) {
-            return Err(Unarmed::Ready);
+        if !token.is_of(fd) {
+            return None;
         }
-        kernel!(kernel, watch(fd, token, direction)).map_err(Unarmed::Failed)?;
-        table.wait(token, direction, point);
-        Ok(())
+        if !table.is_open_and_dry(token, direction)? {
+            return Some(Err(Unarmed::Ready));
+        }
+        Some(match kernel!(kernel, watch(fd, token, direction)) {
+            Ok(()) => {
+                table.wait(token, direction, point);
+                Ok(())
+            }
+            Err(error) => Err(Unarmed::Failed(error)),
+        })
     }
 
     /// Whether a call in `direction` is known to find nothing.
