@@ -181,3 +181,53 @@ impl RunQueue {
         }
     }
 }
+
+#[cfg(all(test, feature = "std", not(any(loom, shuttle))))]
+mod tests {
+    use core::future::{Ready, ready};
+    use core::panic::Location;
+    use core::ptr::NonNull;
+    use std::boxed::Box;
+    use std::sync::Mutex;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::container::mailbox::Mailbox;
+    use crate::id::{DomainId, TaskId};
+    use crate::task::cell::{Heap, Made, TaskCell};
+    use crate::task::{Birth, InboxChain, Parent};
+
+    /// For LeakSanitizer: these are never freed, on purpose.
+    static LEAKED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+    /// It and its home are leaked: nobody else holds them.
+    fn task(number: u64) -> TaskRef {
+        let home: &'static Mailbox<InboxChain> = Box::leak(Box::new(Mailbox::new()));
+        let id = TaskId::new(DomainId::ZERO, number);
+        let birth = Birth { id, home: NonNull::from(home), parent: Parent::NOBODY, born: Location::caller(), held: true, sent: false };
+        let task = TaskCell::<Made, Ready<()>, (), Heap>::of_future(&birth, ready(()), ()).boxed();
+        LEAKED.lock().unwrap().extend([core::ptr::from_ref(home).addr(), task.as_ptr().addr()]);
+        task
+    }
+
+    #[test]
+    fn r09_whoever_was_cancelled_passes_all_others_whatever_comes_afterwards() {
+        for credit in [0, 1] {
+            let queue = RunQueue::new(1);
+            queue.credit.set(credit);
+            let [cancelled, resumed, ordinary] = [0, 1, 2].map(task);
+            // SAFETY: they are leaked, and each is pushed once.
+            unsafe {
+                queue.push_cancelled(cancelled);
+                queue.push(ordinary);
+                queue.set_resuming(true);
+                queue.push(resumed);
+            }
+            let rest = if credit > 0 { [resumed, ordinary] } else { [ordinary, resumed] };
+            for expected in [cancelled, rest[0], rest[1]] {
+                assert_eq!((queue.front(), queue.pop()), (Some(expected), Some(expected)));
+            }
+            assert!(queue.is_empty() && queue.pop().is_none());
+        }
+    }
+}
