@@ -790,7 +790,11 @@ fn r01_a_child_made_after_a_resume_does_not_pass_those_made_before() {
                     spawn(async move { steps.note(Step::Task("child", number)) })
                 };
                 // Woken already, so it stands before its child.
-                poll_fn(|cx| Poll::Ready(cx.waker().wake_by_ref())).await;
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(())
+                })
+                .await;
                 let mut children = vec![child(0)];
                 for number in 1..20 {
                     resumed(&hand).await;

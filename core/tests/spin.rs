@@ -252,7 +252,8 @@ fn r35_events_are_seen_between_watches_that_lead_to_nothing() {
                 pending::<()>().await
             });
             begun.passed().await;
-            poll_fn(|cx| Poll::Ready(to_sender.send(cx.waker().clone()).unwrap())).await;
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            to_sender.send(waker).unwrap();
             fails.open();
             Err::<(), _>("failed")
         });
