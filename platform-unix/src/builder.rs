@@ -11,7 +11,7 @@
 //! | [`blocking_threads`](Builder::blocking_threads) | `MATOU_BLOCKING_THREADS` | 64 |
 //! | [`trace`](Builder::trace) | `MATOU_TRACE` | no file |
 //! | [`births`](Builder::births) | `MATOU_BIRTHS` | 0: not kept |
-//! | [`reactor`](Builder::reactor) | | epoll on Linux, `poll(2)` elsewhere |
+//! | [`reactor`](Builder::reactor) | `MATOU_REACTOR` | the first of io_uring, epoll and `poll(2)` that the system has |
 
 use std::env;
 use std::ffi::OsString;
@@ -58,7 +58,7 @@ pub struct Builder {
     quanta: Option<u32>,
     seed: Option<u64>,
     blocking_threads: Option<usize>,
-    reactor: Reactor,
+    reactor: Option<Reactor>,
     bell: Material,
     stack_size: Option<usize>,
     on_report: Option<fn(&Report)>,
@@ -82,7 +82,7 @@ impl Builder {
             quanta: None,
             seed: None,
             blocking_threads: None,
-            reactor: Reactor::DEFAULT,
+            reactor: None,
             bell: Material::DEFAULT,
             stack_size: None,
             on_report: None,
@@ -142,9 +142,12 @@ impl Builder {
         self
     }
 
-    /// Which system call the domains ask for events.
+    /// Which system call the domains ask for events. The environment says it in one word: `uring`, `epoll` or `poll`.
+    ///
+    /// One that the system does not have is [`RunError::Events`], and nothing runs. Which one was taken where nothing was asked for,
+    /// [`Reactor::current`] tells.
     pub fn reactor(mut self, reactor: Reactor) -> Builder {
-        self.reactor = reactor;
+        self.reactor = Some(reactor);
         self
     }
 
@@ -272,6 +275,9 @@ impl Builder {
         if self.quanta.is_none() {
             self.quanta = parse(variable, "MATOU_QUANTA", "a number of effects from 1 to 4294967295", |&quanta: &u32| quanta > 0)?;
         }
+        if self.reactor.is_none() {
+            self.reactor = parse(variable, "MATOU_REACTOR", "`uring`, `epoll` or `poll`", |_| true)?;
+        }
         if self.trace.is_none() {
             self.trace = variable("MATOU_TRACE").filter(|path| !path.is_empty()).map(PathBuf::from);
         }
@@ -370,6 +376,7 @@ mod tests {
         assert_eq!(with("MATOU_QUANTA", "1").unwrap().quanta, Some(1));
         assert_eq!(with("MATOU_BLOCKING_THREADS", "1").unwrap().blocking_threads, Some(1));
         assert_eq!(with("MATOU_QUANTA", "").unwrap().quanta, None, "empty is as good as not set");
+        assert_eq!(with("MATOU_REACTOR", "poll").unwrap().reactor, Some(Reactor::Poll));
         assert_eq!(with("MATOU_TRACE", "t.json").unwrap().trace, Some("t.json".into()));
         assert_eq!(with("MATOU_TRACE", "").unwrap().trace, None);
         assert_eq!([with("MATOU_BIRTHS", "1").unwrap().births, with("MATOU_BIRTHS", "0").unwrap().births], [Some(true), Some(false)]);
@@ -387,6 +394,8 @@ mod tests {
         assert_eq!(error.to_string(), "MATOU_BLOCKING_THREADS is \"0\": expected a number of threads from 1 to 4096");
         let error = with("MATOU_BIRTHS", "yes").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_BIRTHS is \"yes\": expected 0 or 1");
+        let error = with("MATOU_REACTOR", "select").unwrap_err();
+        assert_eq!(error.to_string(), "MATOU_REACTOR is \"select\": expected `uring`, `epoll` or `poll`");
         let error = with("MATOU_QUANTA", "0").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_QUANTA is \"0\": expected a number of effects from 1 to 4294967295");
     }
@@ -394,8 +403,8 @@ mod tests {
     #[test]
     fn the_program_has_the_first_word() {
         let environment = |_: &str| Some("nonsense".into());
-        let builder =
-            Builder::new().domains(7).quanta(8).blocking_threads(9).births(false).trace("t.json").completed(&environment).unwrap();
+        let builder = Builder::new().domains(7).quanta(8).blocking_threads(9).births(false).trace("t.json").reactor(Reactor::Poll);
+        let builder = builder.completed(&environment).unwrap();
         assert_eq!((builder.domains, builder.quanta, builder.blocking_threads), (Some(7), Some(8), Some(9)));
         assert_eq!((builder.births, builder.trace), (Some(false), Some("t.json".into())));
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());

@@ -52,8 +52,8 @@
 //!
 //! # How it waits
 //!
-//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A descriptor registers with it
-//! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
+//! Each domain has a reactor of its own: on Linux io_uring or edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A descriptor
+//! registers with it when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
 //!
 //! # For those who come from elsewhere
@@ -98,7 +98,7 @@ pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
 pub use self::descriptor::Async;
 pub use self::dump::dump;
-pub use self::reactor::Reactor;
+pub use self::reactor::{Reactor, UnknownReactor};
 
 /// The README's examples, so that they cannot rot.
 #[cfg(doctest)]

@@ -1,8 +1,8 @@
 //! A domain's reactor: it knows which tasks wait for which descriptors, and asks the system what has happened to them.
 //!
 //! One reactor serves one domain. Sockets, and all other descriptors (it is `Source`s that come here), reach the reactor of the current domain through a thread-local ([`with_current`]), which
-//! is set while the domain's event source lives. There are two back ends with the same inherent methods, [`epoll`] and [`poll`];
-//! what they share is the [`table`].
+//! is set while the domain's event source lives. There are three back ends with the same inherent methods, [`uring`], [`epoll`] and
+//! [`poll`]; what they share is the [`table`].
 //!
 //! # Who may call what
 //!
@@ -32,11 +32,15 @@ mod poll;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(target_os = "linux")]
+mod uring;
 
 use std::cell::{OnceCell, RefCell};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,15 +57,25 @@ use crate::time::Duration;
 
 /// Which system call the domains ask for events.
 ///
+/// A run that is not told which takes the first of these that its system has: [`Uring`](Reactor::Uring), [`Epoll`](Reactor::Epoll),
+/// [`Poll`](Reactor::Poll). All of them behave alike.
+///
 /// ```
 /// use matou_unix::{Builder, Reactor};
 ///
-/// let answer = Builder::new().domains(0).reactor(Reactor::Poll).run(async { 42 });
+/// let answer = Builder::new().domains(0).reactor(Reactor::Poll).run(async {
+///     assert_eq!(Reactor::current(), Some(Reactor::Poll));
+///     42
+/// });
 /// assert_eq!(answer.unwrap(), 42);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reactor {
+    /// `io_uring`: what many tasks ask for is handed over in one call, which is also the one that sleeps. Linux 6.1 and later; a run for
+    /// which it was asked fails where there is none, with what stands in the way.
+    #[doc(alias = "io_uring")]
+    Uring,
     /// `epoll`, edge-triggered: an event costs the same with ten sockets and with ten thousand. Linux only.
     #[doc(alias = "epoll_wait")]
     Epoll,
@@ -70,17 +84,56 @@ pub enum Reactor {
 }
 
 impl Reactor {
-    /// The best one here.
-    pub(crate) const DEFAULT: Reactor =
-        if cfg!(all(any(target_os = "linux", target_os = "android"), not(matou_test_poll))) { Reactor::Epoll } else { Reactor::Poll };
-}
+    /// What is tried, in this order, where nothing was asked for. The tests of this crate can force one.
+    const CHOICE: &[Reactor] = if cfg!(matou_test_poll) {
+        &[Reactor::Poll]
+    } else if cfg!(matou_test_uring) {
+        &[Reactor::Uring]
+    } else if cfg!(target_os = "linux") {
+        &[Reactor::Uring, Reactor::Epoll]
+    } else if cfg!(target_os = "android") {
+        &[Reactor::Epoll]
+    } else {
+        &[Reactor::Poll]
+    };
 
-impl Default for Reactor {
-    /// [`Reactor::Epoll`] on Linux, [`Reactor::Poll`] elsewhere.
-    fn default() -> Reactor {
-        Reactor::DEFAULT
+    /// The one that the domain uses on which this is called; none outside a run.
+    pub fn current() -> Option<Reactor> {
+        with_current(|current| current.map(|reactor| reactor.state.borrow().kernel.kind()))
     }
 }
+
+impl fmt::Display for Reactor {
+    /// In one word: `uring`, `epoll`, `poll`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reactor::Uring => "uring",
+            Reactor::Epoll => "epoll",
+            Reactor::Poll => "poll",
+        })
+    }
+}
+
+impl FromStr for Reactor {
+    type Err = UnknownReactor;
+
+    /// Understands what [`Display`](fmt::Display) gives.
+    fn from_str(name: &str) -> Result<Reactor, UnknownReactor> {
+        [Reactor::Uring, Reactor::Epoll, Reactor::Poll].into_iter().find(|reactor| reactor.to_string() == name).ok_or(UnknownReactor)
+    }
+}
+
+/// No [`Reactor`] has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownReactor;
+
+impl fmt::Display for UnknownReactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reactor is `uring`, `epoll` or `poll`")
+    }
+}
+
+impl std::error::Error for UnknownReactor {}
 
 /// What other threads may touch of a reactor. It outlives the reactor where a socket or the core still holds it.
 #[derive(Debug)]
@@ -120,6 +173,8 @@ struct State {
 }
 
 enum Kernel {
+    #[cfg(target_os = "linux")]
+    Uring(Box<uring::Uring>),
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Epoll(epoll::Epoll),
     Poll(poll::Poll),
@@ -129,6 +184,8 @@ enum Kernel {
 macro_rules! kernel {
     ($kernel:expr, $method:ident($($argument:expr),*)) => {
         match $kernel {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(kernel) => kernel.$method($($argument),*),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kernel::Epoll(kernel) => kernel.$method($($argument),*),
             Kernel::Poll(kernel) => kernel.$method($($argument),*),
@@ -164,7 +221,8 @@ pub(crate) fn outside() -> io::Error {
 
 impl DomainReactor {
     /// Makes the reactor of the domain that runs on this thread, and makes it current.
-    pub(crate) fn install(reactor: Reactor, bell: Material, registry: Arc<Registry>) -> io::Result<Rc<DomainReactor>> {
+    /// It is of the kind that was asked for, else of the first one that there is.
+    pub(crate) fn install(reactor: Option<Reactor>, bell: Material, registry: Arc<Registry>) -> io::Result<Rc<DomainReactor>> {
         let bell = Bell::new(bell)?;
         let kernel = Kernel::new(reactor, &bell)?;
         let shared = Shared {
@@ -175,7 +233,7 @@ impl DomainReactor {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             epoll: match &kernel {
                 Kernel::Epoll(epoll) => Some(epoll.handle()),
-                Kernel::Poll(_) => None,
+                _ => None,
             },
         };
         let state = RefCell::new(State { table: Table::default(), kernel });
@@ -190,6 +248,8 @@ impl DomainReactor {
             hub.close();
         }
         self.shared.ended.store(true, Ordering::Release);
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        kernel.end(&self.shared.bell, table);
         let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));
         let _unset = CURRENT.try_with(|current| if ours(&current.borrow()) { current.replace(None) } else { None });
     }
@@ -294,19 +354,47 @@ impl DomainReactor {
 }
 
 impl Kernel {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn new(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
-        Ok(match reactor {
-            Reactor::Epoll => Kernel::Epoll(epoll::Epoll::new(bell)?),
-            Reactor::Poll => Kernel::Poll(poll::Poll::new(bell)),
-        })
+    /// The kind that was asked for, else the first one that there is.
+    fn new(reactor: Option<Reactor>, bell: &Bell) -> io::Result<Kernel> {
+        let Some(reactor) = reactor else {
+            let (&last, before) = Reactor::CHOICE.split_last().expect("there is one everywhere");
+            let found = before.iter().find_map(|&reactor| Kernel::of(reactor, bell).ok());
+            return found.map_or_else(|| Kernel::of(last, bell), Ok);
+        };
+        Kernel::of(reactor, bell)
     }
 
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn new(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
+    fn of(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
         match reactor {
+            #[cfg(target_os = "linux")]
+            Reactor::Uring => Ok(Kernel::Uring(Box::new(uring::Uring::new(bell)?))),
+            #[cfg(not(target_os = "linux"))]
+            Reactor::Uring => Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is Linux's: take `Reactor::Poll`")),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Reactor::Epoll => Ok(Kernel::Epoll(epoll::Epoll::new(bell)?)),
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
             Reactor::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "epoll is Linux's: take `Reactor::Poll`")),
             Reactor::Poll => Ok(Kernel::Poll(poll::Poll::new(bell))),
+        }
+    }
+
+    fn kind(&self) -> Reactor {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(_) => Reactor::Uring,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Kernel::Epoll(_) => Reactor::Epoll,
+            Kernel::Poll(_) => Reactor::Poll,
+        }
+    }
+
+    /// The domain asks for nothing any more.
+    fn end(&mut self, bell: &Bell, table: &mut Table) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(uring) => uring.end(bell, table),
+            // What is registered goes with the descriptor it is registered at.
+            _ => {}
         }
     }
 }

@@ -121,6 +121,13 @@ impl Interest {
     pub(super) fn is_none(self) -> bool {
         !self.read && !self.write
     }
+
+    pub(super) fn has(self, direction: Direction) -> bool {
+        match direction {
+            Direction::Read => self.read,
+            Direction::Write => self.write,
+        }
+    }
 }
 
 const NIL: u32 = u32::MAX;
