@@ -28,6 +28,9 @@ doorbell_not_rung: doorbell::* state::* -doorbell::a_flag_* -doorbell::a_ringer_
 doorbell_always_rung: doorbell::* state::* -doorbell::a_flag_* -doorbell::a_ringer_* -state::a_wake_that_joins_*
 doorbell_unchecked: doorbell::* state::* -doorbell::a_ringer_* -state::a_wake_that_joins_*
 doorbell_relaxed: doorbell::* state::* -state::a_wake_that_joins_*
+watch_asleep: doorbell::a_push_ends_the_watch_*
+watch_trusted: doorbell::* state::* -doorbell::a_ringer_* -state::a_wake_that_joins_*
+sleep_skips_flags: doorbell::a_flag_* doorbell::a_ring_and_*
 ring_skips_write: doorbell::a_flag_* doorbell::a_ring_and_*
 ring_drops_nodes: doorbell::a_ring_and_*
 ring_not_counted: doorbell::a_flag_* doorbell::a_ring_and_* doorbell::a_ringer_*

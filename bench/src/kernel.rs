@@ -66,6 +66,11 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     sched_setaffinity(None, &cpus).map_err(|error| io::Error::other(format!("core {cpu} cannot be had: {error}")))
 }
 
+/// How many processors the machine has, whatever this thread may use of them.
+pub fn processors() -> usize {
+    fs::read_to_string("/proc/cpuinfo").map_or(1, |text| text.lines().filter(|line| line.starts_with("processor")).count())
+}
+
 /// Lets the process open as many files as it may without asking anyone.
 pub fn raise_file_limit() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);

@@ -46,6 +46,9 @@ pub(crate) fn count(domain: &Domain) {
 
 /// Lets the other runnable tasks run, and the domain look at its events, before the current task goes on.
 ///
+/// Runnable tasks run first in, first out, in two lines: those that an event or a timer has resumed, with what they spawn before they yield, and all
+/// others, where this one goes. The first line goes first, up to `quanta` of it beyond what the second has run.
+///
 /// ```
 /// # #[cfg(feature = "std")] {
 /// # async fn sum(numbers: &[u64]) -> u64 {

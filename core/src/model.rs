@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use crate::container::mailbox::Mailbox;
+pub use crate::container::mailbox::Slept;
 use crate::container::{Chain, Next};
 use crate::platform::Interrupt;
 pub use crate::shim::modelled::{AtomicBool, AtomicUsize};
@@ -133,8 +134,17 @@ impl Inbox {
         self.0.looks_empty()
     }
 
-    pub fn sleep(&self) -> bool {
-        self.0.sleep()
+    /// Watches for so many looks.
+    pub fn watch(&self, looks: usize) -> bool {
+        let mut left = looks;
+        self.0.watch(|| {
+            left -= 1;
+            left > 0
+        })
+    }
+
+    pub fn sleep(&self, flagged: impl FnOnce() -> bool) -> Slept {
+        self.0.sleep(flagged)
     }
 
     pub fn ring(&self) {

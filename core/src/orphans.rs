@@ -293,18 +293,25 @@ impl<T, E> Future for Next<'_, T, E> {
             orphans.look(place, Poll::Pending, |domain, group| {
                 // SAFETY: *Grouped*: we have the handle.
                 let this = unsafe { group.as_ref() };
-                match this.first() {
-                    First::Empty => Poll::Ready(None),
-                    First::Ended(child) => {
-                        // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
-                        let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<Result<T, Exit<E>>>()) };
-                        domain.trace_join(id);
-                        Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))))
-                    }
-                    First::Running(_) => {
-                        let ticket = *self.ticket.get_or_insert_with(|| this.ticket());
-                        this.wait(ticket, cx.waker());
-                        Poll::Pending
+                let mut waker = None;
+                loop {
+                    match this.first() {
+                        First::Empty => return Poll::Ready(None),
+                        First::Ended(child) => {
+                            // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
+                            let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<Result<T, Exit<E>>>()) };
+                            domain.trace_join(id);
+                            return Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))));
+                        }
+                        First::Running(_) => match waker.take() {
+                            // Cloned before the last look: it is foreign code, and may take the last child.
+                            None => waker = Some(cx.waker().clone()),
+                            Some(waker) => {
+                                let ticket = *self.ticket.get_or_insert_with(|| this.ticket());
+                                this.wait(ticket, waker);
+                                return Poll::Pending;
+                            }
+                        },
                     }
                 }
             })

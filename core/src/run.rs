@@ -7,6 +7,8 @@ use core::panic::Location;
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
+#[cfg(feature = "alloc")]
+use core::time::Duration;
 
 use crate::domain::drive::{Source, drive};
 use crate::domain::shared::Run;
@@ -35,6 +37,8 @@ pub struct Config {
     pub(crate) trace: Option<&'static dyn Trace>,
     #[cfg(feature = "alloc")]
     pub(crate) births: bool,
+    #[cfg(feature = "alloc")]
+    pub(crate) spin: Duration,
 }
 
 impl Config {
@@ -48,6 +52,8 @@ impl Config {
             trace: None,
             #[cfg(feature = "alloc")]
             births: false,
+            #[cfg(feature = "alloc")]
+            spin: Duration::ZERO,
         }
     }
 
@@ -87,6 +93,20 @@ impl Config {
     #[cfg(feature = "alloc")]
     pub const fn births(mut self, kept: bool) -> Config {
         self.births = kept;
+        self
+    }
+
+    /// How long a domain that has nothing to do may look, awake, for what other domains send it, before it sleeps. Zero unless this is called:
+    /// it sleeps at once.
+    ///
+    /// Meanwhile it costs others nothing to reach it: they do not call its [`Interrupt`](crate::platform::Interrupt). It does so only where
+    /// its last waits were ended by other threads within such a time, so that a domain that stays idle uses no processor time. Its timers are
+    /// in time; its event source is asked later by this much at most. The platform's clock is looked at often meanwhile.
+    ///
+    /// It pays where each domain has a processor of its own and a wake-up costs a system call: some microseconds, as long as a wake-up takes.
+    #[cfg(feature = "alloc")]
+    pub const fn spin(mut self, at_most: Duration) -> Config {
+        self.spin = at_most;
         self
     }
 }

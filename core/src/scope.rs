@@ -104,7 +104,8 @@ impl<F: Future<Output: Outcome>> Future for Scope<F> {
                     if this.ticket == 0 {
                         this.ticket = group.ticket();
                     }
-                    group.wait(this.ticket, cx.waker());
+                    // The clone is foreign code, but ends no child of ours: all are cancelled, and leave between polls.
+                    group.wait(this.ticket, cx.waker().clone());
                     return Poll::Pending;
                 }
             }

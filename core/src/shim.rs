@@ -83,6 +83,15 @@ pub(crate) fn pause() {
     loom::thread::yield_now();
 }
 
+/// Lets a moment pass between two looks at what another thread may write, and keeps the core.
+#[cfg(feature = "alloc")]
+pub(crate) fn spin() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
 /// What tells this modelled thread from the others; never 0.
 #[cfg(loom)]
 pub(crate) fn current_thread() -> usize {

@@ -17,7 +17,8 @@ use crate::effect;
 use crate::id::PointId;
 use crate::trace::EventKind;
 
-/// A place where a task waits. It belongs to the domain and run it was made in.
+/// A place where a task waits. It belongs to the domain and run it was made in, and to whichever task of that domain holds it: a future that
+/// waits at one may be handed on to a child, as any future may.
 ///
 /// The module [`platform`](crate::platform) shows one with its event source.
 ///

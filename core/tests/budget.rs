@@ -8,9 +8,11 @@
 mod support;
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use matou_core::time::sleep;
 use matou_core::{
     Care, Config, Orphans, Promise, Resource, Task, TaskPool, await_all, await_first, await_one, call, scope, spawn, yield_now,
 };
+use support::Hand;
 use support::probe::{Counter, Flag, OnDrop, Trace, attempt, counted, counting_waker};
 use support::watched::{Borrowed, Step, Watched};
 
@@ -29,11 +32,20 @@ where
     C: Fn(Trace<Step>) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
+    schedules_by_hand(quanta, move |steps, _| body(steps))
+}
+
+/// The same; `body` gets the hand that resumes points of its domain, too.
+fn schedules_by_hand<C, F>(quanta: u32, body: C) -> [Vec<Step>; 2]
+where
+    C: Fn(Trace<Step>, Arc<Hand>) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
     [0, 1].map(|at| {
         let platform = Watched::new(2);
-        let (steps, body) = (platform.steps[at].clone(), body.clone());
+        let (steps, hand, body) = (platform.steps[at].clone(), platform.threads.hand(at), body.clone());
         let noted = steps.clone();
-        attempt(&Borrowed(&platform), Config::new().domains(2).quanta(quanta), at, move || body(noted)).unwrap();
+        attempt(&Borrowed(&platform), Config::new().domains(2).quanta(quanta), at, move || body(noted, hand)).unwrap();
         let steps = steps.take();
         let is_tasks = |step: &Step| matches!(step, Step::Task(..));
         let first = steps.iter().position(is_tasks).unwrap();
@@ -65,6 +77,16 @@ async fn waiting() -> impl Sized {
     })
     .await;
     suspended
+}
+
+/// Waits until the next look at events.
+async fn resumed(hand: &Hand) {
+    let point = Point::new().unwrap();
+    let registered = point.suspend(|id| {
+        hand.fire(id);
+        Ok::<_, ()>(())
+    });
+    registered.await.unwrap();
 }
 
 /// Ends the poll and is runnable again, without an effect.
@@ -638,6 +660,92 @@ fn r36_a_task_without_budget_goes_behind_the_others() {
         // Two effects a turn.
         let turns = [0, 0, 1, 1, 2, 2].map(|number| ("effect", number));
         assert_eq!(tasks(&steps), [turns, turns].concat());
+    }
+}
+
+/// Tasks that are always runnable, and note each of their polls.
+fn computing(steps: &Trace<Step>, count: usize) -> Vec<Promise<Infallible>> {
+    let compute = |number| {
+        let steps = steps.clone();
+        spawn(async move {
+            loop {
+                steps.note(Step::Task("computes", number));
+                turn().await;
+            }
+        })
+    };
+    (0..count).map(compute).collect()
+}
+
+#[test]
+fn r36_whoever_is_resumed_passes_those_that_compute_and_so_does_what_it_spawns() {
+    const QUANTA: u32 = 8;
+    for steps in schedules_by_hand(QUANTA, |steps, hand| async move {
+        let computing = computing(&steps, 100);
+        let server = spawn(async move {
+            for number in 0..20 {
+                resumed(&hand).await;
+                steps.note(Step::Task("resumed", number));
+                let handled = steps.clone();
+                let handler = spawn(async move {
+                    handled.note(Step::Task("handler", number));
+                    turn().await;
+                    handled.note(Step::Task("its turn", number));
+                });
+                handler.await.unwrap();
+            }
+        });
+        server.await.unwrap();
+        for promise in computing {
+            promise.cancel().await;
+        }
+    }) {
+        let computed = |steps: &[Step]| steps.iter().filter(|step| matches!(step, Step::Task("computes", _))).count();
+        let at = |what| steps.iter().position(move |step| *step == what).unwrap();
+        for number in 0..20 {
+            let [resumed, handler, its_turn] = ["resumed", "handler", "its turn"].map(|what| at(Step::Task(what, number)));
+            let look = steps[..resumed].iter().rposition(|step| *step == Step::Look).unwrap();
+            assert_eq!(computed(&steps[look..handler]), 0, "between the look that resumed it and its child's first poll");
+            assert_eq!(computed(&steps[handler..its_turn]), 100, "who wakes itself was not resumed: it goes behind the others");
+        }
+    }
+}
+
+#[test]
+fn r36_those_that_are_resumed_do_not_keep_the_others_from_running() {
+    for quanta in [1_u32, 4, 64] {
+        for steps in schedules_by_hand(quanta, |steps, hand| async move {
+            let computing = computing(&steps, 1);
+            let waits = |number| {
+                let (steps, hand) = (steps.clone(), hand.clone());
+                spawn(async move {
+                    steps.note(Step::Task("begins", number));
+                    for _ in 0.. {
+                        resumed(&hand).await;
+                        steps.note(Step::Task("resumed", number));
+                    }
+                })
+            };
+            let waiting: Vec<_> = (0..300).map(waits).collect();
+            for _ in 0..20 {
+                resumed(&hand).await;
+                steps.note(Step::Task("resumed", 300));
+            }
+            steps.note(Step::Task("over", 0));
+            for promise in waiting {
+                promise.cancel().await;
+            }
+            for promise in computing {
+                promise.cancel().await;
+            }
+        }) {
+            let (mut ahead, mut most) = (0_i64, 0);
+            for (what, _) in tasks(&steps).into_iter().take_while(|&(what, _)| what != "over") {
+                ahead = if what == "resumed" { ahead + 1 } else { (ahead - 1).max(0) };
+                most = most.max(ahead);
+            }
+            assert!(most > 0 && most <= i64::from(quanta) + 1, "{most} passed with quanta {quanta}");
+        }
     }
 }
 

@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use matou_core::dump::{Inspector, Survey, inspector};
 use matou_core::platform::{Events, Platform, Signals, Wait};
+use matou_core::suspension::Point;
 use matou_core::time::Instant;
 use matou_core::trace::{Event, EventKind, Trace};
 use matou_core::{Config, DomainId, EventsError, PointId, Resource, RunError, Task, await_all, hook, run, spawn, yield_now};
 use support::family::{Journal, at_drop, go, pinned};
+use support::wakers::poll_under;
 use support::{Bell, ByHand, Threads};
 
 /// As [`Threads`], with a clock that does something first.
@@ -97,6 +99,28 @@ fn r18_a_clock_that_panics_while_a_run_is_traced_or_asked_ends_it_in_order() {
         });
         let Err(RunError::Events(_, EventsError::Panicked(panic))) = ended else { panic!("{ended:?}") };
         assert_eq!(panic.message(), "a stopped clock");
+    }
+}
+
+#[test]
+fn r18_a_clock_that_panics_when_its_domain_leaves_is_told() {
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    let platform = Odd::new(|| assert!(!BROKEN.load(SeqCst), "a stopped clock"));
+    for breaks in [false, true] {
+        BROKEN.store(false, SeqCst);
+        let ended = run(&platform, Config::new().trace(&DEAF), async move {
+            let mut waits = Box::pin(Point::new().unwrap().suspend(|_| Ok::<(), ()>(())));
+            assert!(poll_under(&mut waits, Waker::noop()).is_pending());
+            // The hook outlives the tasks. What it has is dropped in the order in which it was captured, and giving the point up is traced.
+            let kept = (at_drop(move || BROKEN.store(breaks, SeqCst)), waits);
+            hook::add(move || _ = &kept).keep();
+        });
+        let panic = match ended {
+            Err(RunError::Events(_, EventsError::Panicked(panic))) => Some(panic.message()),
+            Ok(()) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(panic.as_deref(), breaks.then_some("a stopped clock"));
     }
 }
 

@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use futures_util::{FutureExt, join};
 use matou_core::{
-    Care, Exit, Orphans, Plain, ReportPlace, Resource, RunError, SpawnRefusal, State, Task, TaskId, ViolationKind, current_task, spawn,
-    yield_now,
+    Care, Exit, Orphans, Plain, Promise, ReportPlace, Resource, RunError, SpawnRefusal, State, Task, TaskId, ViolationKind, current_task,
+    spawn, yield_now,
 };
 use support::family::*;
 use support::leak::leak;
@@ -351,6 +351,26 @@ fn r23_who_waits_in_next_is_told_when_the_last_is_taken_instead() {
             assert!(current_task().is_some());
             assert!(matches!(poll_under(&mut next, &waker), std::task::Poll::Ready(None)));
             last.cancel().await;
+        })
+        .unwrap();
+    });
+}
+
+#[test]
+fn r23_who_waits_in_next_is_told_when_the_clone_of_its_waker_takes_the_last() {
+    thread_local! {
+        static ORPHANS: RefCell<Option<Rc<Orphans<()>>>> = const { RefCell::new(None) };
+        static TAKEN: RefCell<Option<Promise<()>>> = const { RefCell::new(None) };
+    }
+    each(|reach, seed| {
+        go(1, seed, async {
+            let orphans = Rc::new(Orphans::new());
+            reach.start_in(&orphans, parked);
+            ORPHANS.set(Some(orphans.clone()));
+            let waker = on_clone(|| TAKEN.set(ORPHANS.take().and_then(|orphans| orphans.take())));
+            // Pending, it would be so for ever: nobody is left to wake it.
+            assert!(matches!(poll_under(&mut Box::pin(orphans.next()), &waker), std::task::Poll::Ready(None)));
+            TAKEN.take().unwrap().cancel().await;
         })
         .unwrap();
     });

@@ -168,7 +168,7 @@ fn assert_same(left: &[String], right: &[String]) {
     assert_eq!(left.len(), right.len());
 }
 
-const PROGRAMS: std::ops::Range<u64> = 0..30;
+const PROGRAMS: std::ops::Range<u64> = 0..60;
 
 #[test]
 fn r21_two_runs_with_the_same_seed_program_and_events_are_the_same() {

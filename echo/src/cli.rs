@@ -42,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     pub(crate) reactor: Option<Reactor>,
 
-    /// Largest size of a connection's buffer, which grows with its messages, such as 4096, 64KiB or 1MiB
+    /// Largest size of a connection's buffer, which it has only while it sends back, such as 4096, 64KiB or 1MiB
     #[arg(long, value_name = "BYTES", value_parser = units::bytes, default_value = "64KiB")]
     pub(crate) buffer: usize,
 

@@ -11,8 +11,6 @@ use crate::stats::{Board, Counters};
 /// The options that concern connections, and where to count them.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Largest size in bytes of a connection's buffer.
-    pub(crate) buffer: usize,
     /// How long a connection may be silent.
     pub(crate) idle_timeout: Option<Duration>,
     /// How long connections may go on after a signal to stop.

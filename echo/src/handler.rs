@@ -2,8 +2,8 @@
 //!
 //! A handler is a task of its own in all servers but the first. It holds at most one buffer of bytes that are not yet
 //! sent back, and reads only when that is empty: a peer that never reads is held back by its own connection, and costs
-//! the server a buffer. A buffer begins small and doubles whenever a read fills it, up to the limit: a connection has the
-//! memory that its messages need, and thousands of quiet ones need little.
+//! the server a buffer. The buffer is the domain's, lent with the bytes in it: a handler that waits holds none, and
+//! thousands of quiet connections cost the memory of their tasks.
 //!
 //! The peer's end of stream (a half-close too) is the normal end: it comes after the last byte was sent back, and closing
 //! the socket then sends ours. Every error is an abnormal end, told apart by the accept loop.
@@ -21,9 +21,6 @@ use crate::failure::Idle;
 use crate::socket::{Duplex, OwnedStream, Stream};
 use crate::stats::Counters;
 
-/// The size of a buffer to begin with.
-const FIRST_BUFFER: usize = 256;
-
 /// Echoes a connection to its end.
 pub(crate) async fn echo(stream: Stream, context: Arc<Context>) -> io::Result<()> {
     serve(&stream, &context).await
@@ -39,25 +36,24 @@ pub(crate) async fn echo_owned(stream: OwnedStream, context: Arc<Context>) -> io
 async fn serve(stream: &impl Duplex, context: &Context) -> io::Result<()> {
     let counters = context.counters();
     match context.idle_timeout {
-        None => copy(stream, context.buffer, counters, || ()).await,
+        None => copy(stream, counters, || ()).await,
         Some(limit) => {
             let last = Cell::new(time::now());
-            let copied = copy(stream, context.buffer, counters, || last.set(time::now()));
+            let copied = copy(stream, counters, || last.set(time::now()));
             future::or(copied, silence(&last, limit)).await
         }
     }
 }
 
-/// Sends back what arrives, and calls `moved` whenever bytes moved. `limit` is the largest size of its buffer.
-async fn copy(stream: &impl Duplex, limit: usize, counters: &Counters, moved: impl Fn()) -> io::Result<()> {
-    let mut buffer = vec![0; FIRST_BUFFER.min(limit)];
+/// Sends back what arrives, and calls `moved` whenever bytes moved.
+async fn copy(stream: &impl Duplex, counters: &Counters, moved: impl Fn()) -> io::Result<()> {
     loop {
-        let received = stream.read(&mut buffer).await?;
+        let received = stream.receive().await?;
         moved();
-        if received == 0 {
+        if received.is_empty() {
             return Ok(());
         }
-        let mut rest = &buffer[..received];
+        let mut rest = &*received;
         while !rest.is_empty() {
             let sent = stream.write(rest).await?;
             if sent == 0 {
@@ -68,9 +64,6 @@ async fn copy(stream: &impl Duplex, limit: usize, counters: &Counters, moved: im
             rest = &rest[sent..];
         }
         counters.round_trip();
-        if received == buffer.len() && received < limit {
-            buffer.resize((2 * received).min(limit), 0);
-        }
     }
 }
 

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: Rc<Console>) -> Result<Totals, Problem> {
-    let mut builder = Builder::new();
+    let mut builder = Builder::new().lent_buffer(options.buffer);
     if let Some(reactor) = options.reactor {
         builder = builder.reactor(reactor.into());
     }

@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use matou_unix::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use matou_unix::net::{Received, TcpListener, TcpStream, UnixListener, UnixStream};
 use matou_unix::{OwnershipError, Task, owned};
 
 use crate::socket_file::SocketFile;
@@ -36,7 +36,7 @@ impl Listener {
 
 /// A connection, as far as a handler cares.
 pub(crate) trait Duplex {
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    async fn receive(&self) -> io::Result<Received>;
     async fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
@@ -48,10 +48,10 @@ pub(crate) enum Stream {
 }
 
 impl Duplex for Stream {
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    async fn receive(&self) -> io::Result<Received> {
         match self {
-            Stream::Tcp(stream) => stream.read(buffer).await,
-            Stream::Unix(stream) => stream.read(buffer).await,
+            Stream::Tcp(stream) => stream.receive().await,
+            Stream::Unix(stream) => stream.receive().await,
         }
     }
 
@@ -96,10 +96,10 @@ impl OwnedStream {
 }
 
 impl Duplex for OwnedStream {
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    async fn receive(&self) -> io::Result<Received> {
         match self {
-            OwnedStream::Tcp(stream) => stream.read(buffer).await,
-            OwnedStream::Unix(stream) => stream.read(buffer).await,
+            OwnedStream::Tcp(stream) => stream.receive().await,
+            OwnedStream::Unix(stream) => stream.receive().await,
         }
     }
 

@@ -43,6 +43,30 @@ fn a_push_ends_the_sleep() {
     });
 }
 
+/// The same with a domain that watches first: what comes meanwhile costs nobody a ring, and what comes after its last look is not slept over.
+#[test]
+fn a_push_ends_the_watch_or_the_sleep() {
+    const OUTCOMES: &[&str] = &["it came while the domain watched", "it came between watch and sleep", "it came during the sleep"];
+    explore(OUTCOMES, |met| {
+        let domain = Arc::new(Domain::new());
+        let node = Arc::new(Node::new(0));
+        let sender = thread::spawn({
+            let (domain, node) = (Arc::clone(&domain), Arc::clone(&node));
+            move || domain.push(&node)
+        });
+        domain.start();
+        let seen = domain.watch(2);
+        let slept = (!seen).then(|| domain.sleep(|| false, Until::Bell));
+        assert_eq!(domain.arrivals(), [0], "it was told of the node, or woken for it");
+        domain.end();
+        sender.join().unwrap();
+        assert_eq!(domain.rings(), usize::from(slept == Some(Slept::Rung)), "who watches is not rung");
+        met.note_if(seen, "it came while the domain watched");
+        met.note_if(slept == Some(Slept::Refused), "it came between watch and sleep");
+        met.note_if(slept == Some(Slept::Rung), "it came during the sleep");
+    });
+}
+
 #[test]
 fn many_pushes_cost_one_interrupt_for_each_sleep() {
     const OUTCOMES: &[&str] = &[

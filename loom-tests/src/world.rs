@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool as StdBool, AtomicUsize as StdUsize, Ordering
 
 use loom::cell::Cell;
 use loom::sync::{Condvar, Mutex};
-use matou_core::model::{Asked, Inbox, Node, Seen};
+use matou_core::model::{Asked, Inbox, Node, Seen, Slept as Fell};
 use matou_core::platform::Interrupt;
 
 /// Memory that is handed from thread to thread. loom fails where two threads are in it without being ordered, one of them writing.
@@ -118,18 +118,23 @@ impl Domain {
         if self.inbox.looks_empty() { Vec::new() } else { self.inbox.take() }
     }
 
-    /// As `Loop::sleep` and the `select` within. The caller looks for arrivals afterwards.
+    /// As `Driver::watch`: whether nodes came in so many looks.
+    pub(crate) fn watch(&self, looks: usize) -> bool {
+        self.inbox.watch(looks)
+    }
+
+    /// As `Driver::fall_asleep` and the `select` after it. The caller looks for arrivals afterwards.
     pub(crate) fn sleep(&self, flagged: impl FnOnce() -> bool, until: Until) -> Slept {
-        if !self.inbox.sleep() {
-            return Slept::Refused;
-        }
-        // loom runs one thread at a time, and switches only where it watches: this is one step with the sleep's publication.
-        self.bell.sleeps.fetch_add(1, Relaxed);
-        if flagged() {
-            return Slept::Flagged;
-        }
-        if until == Until::Now {
-            return Slept::ByItself;
+        let fell = self.inbox.sleep(|| {
+            // loom runs one thread at a time, and switches only where it watches: this is one step with the sleep's publication.
+            self.bell.sleeps.fetch_add(1, Relaxed);
+            flagged()
+        });
+        match fell {
+            Fell::Refused => return Slept::Refused,
+            Fell::Flagged => return Slept::Flagged,
+            Fell::Published if until == Until::Now => return Slept::ByItself,
+            Fell::Published => {}
         }
         let mut rung = self.bell.rung.lock().unwrap();
         while !*rung {

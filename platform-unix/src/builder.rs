@@ -11,7 +11,9 @@
 //! | [`blocking_threads`](Builder::blocking_threads) | `MATOU_BLOCKING_THREADS` | 64 |
 //! | [`trace`](Builder::trace) | `MATOU_TRACE` | no file |
 //! | [`births`](Builder::births) | `MATOU_BIRTHS` | 0: not kept |
+//! | [`spin`](Builder::spin) | `MATOU_SPIN` | 20 µs where each domain can have a processor, else 0 |
 //! | [`reactor`](Builder::reactor) | `MATOU_REACTOR` | the first of io_uring, epoll and `poll(2)` that the system has |
+//! | [`lent_buffer`](Builder::lent_buffer) | | 16 KiB |
 
 use std::env;
 use std::ffi::OsString;
@@ -22,6 +24,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use matou_core::trace::Trace;
 use matou_core::{Config, DomainId, Outcome, Report, RunError};
@@ -30,12 +33,15 @@ use crate::blocking::{self, Closing, Pool};
 use crate::dump::Registration;
 use crate::interrupt::Material;
 use crate::platform::Unix;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, lent};
 use crate::record::{RECORDER, Recording};
 use crate::signal::{Dispatch, Registry};
 
 /// The most workers a run can have: domain 0 is not one.
 const MOST_WORKERS: usize = DomainId::MAX - 1;
+
+/// The longest time, in microseconds, that `MATOU_SPIN` may say: a second.
+const MOST_SPIN: u64 = 1_000_000;
 
 /// How a run is set up.
 ///
@@ -60,11 +66,13 @@ pub struct Builder {
     blocking_threads: Option<usize>,
     reactor: Option<Reactor>,
     bell: Material,
+    lent_buffer: usize,
     stack_size: Option<usize>,
     on_report: Option<fn(&Report)>,
     on_trace: Option<&'static dyn Trace>,
     trace: Option<PathBuf>,
     births: Option<bool>,
+    spin: Option<Duration>,
     environment: bool,
 }
 
@@ -84,11 +92,13 @@ impl Builder {
             blocking_threads: None,
             reactor: None,
             bell: Material::DEFAULT,
+            lent_buffer: lent::DEFAULT_SIZE,
             stack_size: None,
             on_report: None,
             on_trace: None,
             trace: None,
             births: None,
+            spin: None,
             environment: true,
         }
     }
@@ -151,6 +161,14 @@ impl Builder {
         self
     }
 
+    /// How many bytes each buffer has that a domain lends to those who receive ([`Received`](crate::net::Received)), from 1: so much is
+    /// received at once at most. It is 16 KiB unless this is called. Only what is written to takes memory: large ones cost where large
+    /// messages come. A domain keeps 256 KiB of free ones, but at least one.
+    pub fn lent_buffer(mut self, bytes: usize) -> Builder {
+        self.lent_buffer = bytes;
+        self
+    }
+
     /// How many threads may do [`blocking`](crate::blocking()) work at the same time, from 1 to 4096. They are started when they are needed, and
     /// end when they have been idle for some seconds.
     pub fn blocking_threads(mut self, most: usize) -> Builder {
@@ -208,6 +226,19 @@ impl Builder {
         self
     }
 
+    /// How long a domain that has nothing to do may look, awake, for what other domains send it, before it sleeps: see [`Config::spin`]. Zero: it
+    /// sleeps at once. `MATOU_SPIN` gives it in microseconds.
+    ///
+    /// A call to a domain that looks costs no system call. An idle domain does not look for long: it does so only while others keep sending it
+    /// something within such a time. An event of the system may have to wait for so long.
+    ///
+    /// By default it is 20 µs, about what a wake-up takes; and zero where the process may use one processor only, or fewer than there are
+    /// domains, since a domain that looks would keep others from theirs. What is asked for is done in any case.
+    pub fn spin(mut self, at_most: Duration) -> Builder {
+        self.spin = Some(at_most);
+        self
+    }
+
     /// Lets domains wake each other by a pipe, as they do where there is no `eventfd`. For the tests of this crate.
     #[doc(hidden)]
     pub fn wake_by_pipe(mut self) -> Builder {
@@ -238,7 +269,9 @@ impl Builder {
         if let Some(on_report) = builder.on_report {
             config = config.on_report(on_report);
         }
-        config = config.births(builder.births.unwrap_or(false));
+        config = config
+            .births(builder.births.unwrap_or(false))
+            .spin(builder.spin.unwrap_or_else(|| if workers == 0 { Duration::ZERO } else { default_spin(workers, processors()) }));
         // Inside a run there will be no run to record.
         let path = builder.trace.filter(|_| matou_core::domain::current().is_none());
         let recording = path.map(|path| Recording::create(&path)).transpose().map_err(RunError::Platform)?;
@@ -262,7 +295,15 @@ impl Builder {
         let blocking = Pool::new(builder.blocking_threads.unwrap_or(blocking::DEFAULT_THREADS), builder.stack_size);
         // The domains are gone when it is dropped, and nothing of the run is left after it.
         let _closing = Closing(Arc::clone(&blocking));
-        let unix = Unix { reactor: builder.reactor, bell: builder.bell, stack_size: builder.stack_size, registry, blocking, recording };
+        let unix = Unix {
+            reactor: builder.reactor,
+            bell: builder.bell,
+            lent_buffer: builder.lent_buffer,
+            stack_size: builder.stack_size,
+            registry,
+            blocking,
+            recording,
+        };
         matou_core::run(&unix, config, main)
     }
 
@@ -284,8 +325,15 @@ impl Builder {
         if self.births.is_none() {
             self.births = parse(variable, "MATOU_BIRTHS", "0 or 1", |&kept: &u8| kept <= 1)?.map(|kept| kept == 1);
         }
+        if self.spin.is_none() {
+            let what = format!("a number of microseconds from 0 to {MOST_SPIN}");
+            self.spin = parse(variable, "MATOU_SPIN", &what, |&micros: &u64| micros <= MOST_SPIN)?.map(Duration::from_micros);
+        }
         if self.quanta == Some(0) {
             return Err(invalid("`quanta` is 0: a task that may do no effect cannot run".into()));
+        }
+        if self.lent_buffer == 0 {
+            return Err(invalid("`lent_buffer` is 0: nothing can be received into a buffer of no bytes".into()));
         }
         let threads = 1..=blocking::MOST_THREADS;
         if self.blocking_threads.is_none() {
@@ -317,10 +365,18 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
+/// How many processors this process may use. Where the system does not tell, there is at least the one we are on.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn default_workers() -> usize {
-    // Where the system does not tell, there is at least the one we are on.
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    (processors - 1).min(MOST_WORKERS)
+    (processors() - 1).min(MOST_WORKERS)
+}
+
+/// About what a wake-up takes, where each domain can have a processor of its own.
+fn default_spin(workers: usize, processors: usize) -> Duration {
+    if workers < processors { Duration::from_micros(20) } else { Duration::ZERO }
 }
 
 fn random_seed() -> u64 {
@@ -379,6 +435,8 @@ mod tests {
         assert_eq!(with("MATOU_REACTOR", "poll").unwrap().reactor, Some(Reactor::Poll));
         assert_eq!(with("MATOU_TRACE", "t.json").unwrap().trace, Some("t.json".into()));
         assert_eq!(with("MATOU_TRACE", "").unwrap().trace, None);
+        assert_eq!(with("MATOU_SPIN", "7").unwrap().spin, Some(Duration::from_micros(7)));
+        assert_eq!(with("MATOU_SPIN", "0").unwrap().spin, Some(Duration::ZERO));
         assert_eq!([with("MATOU_BIRTHS", "1").unwrap().births, with("MATOU_BIRTHS", "0").unwrap().births], [Some(true), Some(false)]);
     }
 
@@ -396,6 +454,8 @@ mod tests {
         assert_eq!(error.to_string(), "MATOU_BIRTHS is \"yes\": expected 0 or 1");
         let error = with("MATOU_REACTOR", "select").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_REACTOR is \"select\": expected `uring`, `epoll` or `poll`");
+        let error = with("MATOU_SPIN", "20us").unwrap_err();
+        assert_eq!(error.to_string(), "MATOU_SPIN is \"20us\": expected a number of microseconds from 0 to 1000000");
         let error = with("MATOU_QUANTA", "0").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_QUANTA is \"0\": expected a number of effects from 1 to 4294967295");
     }
@@ -403,12 +463,30 @@ mod tests {
     #[test]
     fn the_program_has_the_first_word() {
         let environment = |_: &str| Some("nonsense".into());
-        let builder = Builder::new().domains(7).quanta(8).blocking_threads(9).births(false).trace("t.json").reactor(Reactor::Poll);
-        let builder = builder.completed(&environment).unwrap();
+        let builder = Builder::new()
+            .domains(7)
+            .quanta(8)
+            .blocking_threads(9)
+            .births(false)
+            .trace("t.json")
+            .spin(Duration::ZERO)
+            .reactor(Reactor::Poll)
+            .completed(&environment)
+            .unwrap();
+        assert_eq!(builder.spin, Some(Duration::ZERO));
         assert_eq!((builder.domains, builder.quanta, builder.blocking_threads), (Some(7), Some(8), Some(9)));
         assert_eq!((builder.births, builder.trace), (Some(false), Some("t.json".into())));
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
+        let error = Builder::new().lent_buffer(0).completed(&|_| None).unwrap_err();
+        assert_eq!(error.to_string(), "`lent_buffer` is 0: nothing can be received into a buffer of no bytes");
         let error = Builder::new().blocking_threads(0).completed(&|_| None).unwrap_err();
         assert_eq!(error.to_string(), "`blocking_threads` is 0: expected a number from 1 to 4096");
+    }
+
+    #[test]
+    fn a_domain_without_a_processor_of_its_own_does_not_spin() {
+        let spins = |workers, processors| !default_spin(workers, processors).is_zero();
+        assert!(!spins(0, 0) && !spins(1, 1) && !spins(2, 2) && !spins(7, 4));
+        assert!(spins(1, 2) && spins(3, 4) && spins(3, 8));
     }
 }

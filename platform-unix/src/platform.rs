@@ -34,6 +34,7 @@ pub(crate) struct Unix {
     /// None takes the best that there is.
     pub(crate) reactor: Option<Reactor>,
     pub(crate) bell: Material,
+    pub(crate) lent_buffer: usize,
     pub(crate) stack_size: Option<usize>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) blocking: Arc<Pool>,
@@ -46,7 +47,7 @@ impl Platform for Unix {
     type Events = UnixEvents;
 
     fn events(&self, domain: DomainId) -> io::Result<UnixEvents> {
-        let reactor = DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry))?;
+        let reactor = DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry), self.lent_buffer)?;
         if let Some((recording, also)) = &self.recording {
             record::install(Arc::clone(recording), domain, *also);
         }
@@ -175,7 +176,7 @@ mod tests {
 
     fn unix(stack_size: Option<usize>) -> Unix {
         let (registry, blocking) = (Arc::default(), Pool::new(1, None));
-        Unix { reactor: None, bell: Material::DEFAULT, stack_size, registry, blocking, recording: None }
+        Unix { reactor: None, bell: Material::DEFAULT, lent_buffer: 1, stack_size, registry, blocking, recording: None }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The operations on matou: domain 0 alone, and for calls one worker domain.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use matou_unix::{Builder, Plain, Promise, call, spawn, yield_now};
 
 use super::{BATCH, Figures, MANY, Meter, Operation, TURNS, step_aside};
 use crate::Failure;
+use crate::kernel;
 
 /// With `spawn` and `call`.
 pub fn run(operation: Operation, meter: Meter) -> Result<Figures, Failure> {
@@ -26,7 +28,9 @@ pub fn run(operation: Operation, meter: Meter) -> Result<Figures, Failure> {
 }
 
 fn within(workers: usize, figures: impl Future<Output = Figures>) -> Result<Figures, Failure> {
-    Builder::new().domains(workers).run(async { Plain(figures.await) }).map_err(|error| error.to_string().into())
+    // The default, where the process may use as many processors as it has domains: the benchmark has pinned this thread to one.
+    let spin = if kernel::processors() > 1 { Duration::from_micros(20) } else { Duration::ZERO };
+    Builder::new().domains(workers).spin(spin).run(async { Plain(figures.await) }).map_err(|error| error.to_string().into())
 }
 
 /// The worker starts on the core of the thread that made it.

@@ -21,7 +21,8 @@
 //! 2. [`take`](Mailbox::take) takes all nodes at once; they are handed out oldest first. There is no state in which the
 //!    domain waits for a sender (a Vyukov queue has one).
 //! 3. [`sleep`](Mailbox::sleep) succeeds only from EMPTY: a node pushed before it keeps the domain awake, a node pushed after it
-//!    finds ASLEEP. Since one word decides, no fence is needed, and none can be forgotten.
+//!    finds ASLEEP. Since one word decides, no fence is needed, and none can be forgotten. Before it a domain may
+//!    [`watch`](Mailbox::watch) the word for a while: it stays EMPTY, so nobody rings.
 //! 4. [`ring`](Mailbox::ring) wakes the domain without a node. Whoever moves the word away from ASLEEP, and nobody else, calls the
 //!    domain's `Interrupt`: many senders cost one wake-up.
 //!
@@ -59,6 +60,19 @@ pub(crate) struct Mailbox<C: Chain> {
 unsafe impl<C: Chain> Sync for Mailbox<C> {}
 // SAFETY: nothing in it belongs to the thread it was made on; an `Interrupt` is `Send` and `Sync`.
 unsafe impl<C: Chain> Send for Mailbox<C> {}
+
+/// How an attempt to sleep went.
+#[allow(unreachable_pub)] // Lent to the models.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slept {
+    /// There are nodes: the domain must not sleep.
+    Refused,
+    /// The sleep is published, but what others ring for has come already.
+    Flagged,
+    /// The sleep is published: whoever has something for the domain rings.
+    Published,
+}
 
 /// What a domain took out of its mailbox: nodes, oldest first.
 pub(crate) struct Taken<C: Chain> {
@@ -124,7 +138,7 @@ impl<C: Chain> Mailbox<C> {
 
     /// Wakes the domain if it sleeps, without a node: for a flag the caller has just set. The mailbox is alive; its domain may be ending.
     ///
-    /// A domain that sleeps looks at the flag again after [`sleep`](Self::sleep) succeeded. The word is written here even where it
+    /// A domain that sleeps looks at the flag again within [`sleep`](Self::sleep). The word is written here even where it
     /// stays the same: then that `sleep` comes after this write and sees the flag, or before it and is seen here.
     pub(crate) fn ring(&self) {
         // Counted first: a domain that wakes by itself meanwhile may end, and must keep its interrupt for us.
@@ -195,14 +209,44 @@ impl<C: Chain> Mailbox<C> {
         Taken { next: oldest, chain: PhantomData }
     }
 
-    /// Publishes that the domain sleeps. `false` if there are nodes: it must not. By the domain only.
-    #[must_use]
-    pub(crate) fn sleep(&self) -> bool {
+    /// Looks, awake, until there are nodes or the patience is over: meanwhile nobody rings. Whether there are nodes. By the domain only.
+    ///
+    /// It decides nothing: who gives up looks once more, in [`sleep`](Self::sleep).
+    pub(crate) fn watch(&self, mut patience: impl FnMut() -> bool) -> bool {
+        if cfg!(matou_fault = "watch_asleep") {
+            let _ = self.word.compare_exchange(ptr::null_mut(), Self::asleep(), Ordering::AcqRel, Ordering::Relaxed);
+        }
+        loop {
+            if !self.looks_empty() {
+                return true;
+            }
+            if !patience() {
+                return false;
+            }
+        }
+    }
+
+    /// Publishes that the domain sleeps, and looks at what others ring for. Not if there are nodes. By the domain only.
+    ///
+    /// Whoever raises a flag rings afterwards: it is seen here, or its ring finds the sleep published.
+    pub(crate) fn sleep(&self, flagged: impl FnOnce() -> bool) -> Slept {
+        if !self.publish_sleep() {
+            return Slept::Refused;
+        }
+        if flagged() && !cfg!(matou_fault = "sleep_skips_flags") { Slept::Flagged } else { Slept::Published }
+    }
+
+    fn publish_sleep(&self) -> bool {
         if cfg!(matou_fault = "doorbell_unchecked") {
             // Two operations where one must decide: a node pushed in between is overwritten.
             if !self.looks_empty() {
                 return false;
             }
+            self.word.store(Self::asleep(), Ordering::Release);
+            return true;
+        }
+        if cfg!(matou_fault = "watch_trusted") {
+            // Without the last look: what came after the watch is overwritten.
             self.word.store(Self::asleep(), Ordering::Release);
             return true;
         }

@@ -1,9 +1,11 @@
 //! The loop of a domain.
 //!
 //! Between any two polls, in this order: nodes from other threads and cancellations ([`Domain::attend`]), then, when it is time, the
-//! event source, then the next runnable task. Cancellations and ends therefore pass ordinary tasks, and runnable tasks pass nobody.
+//! event source, then the next runnable task. Cancellations and ends therefore pass ordinary tasks; runnable
+//! tasks pass nobody but as [`run_queue`](super::run_queue) says.
 //!
-//! A domain sleeps only when it has nothing runnable, in its event source, and says so in its mailbox first.
+//! A domain sleeps only when it has nothing runnable, in its event source, and says so in its mailbox first. It may watch its mailbox for a
+//! moment before (see `vigil`).
 //!
 //! The loop is one `step` after the other. [`drive`] runs them on a thread of the domain's own; a simulation runs the steps of several domains
 //! on one thread, in turn.
@@ -17,11 +19,16 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
 
 use super::points::TOLD_AT_ONCE;
+#[cfg(feature = "alloc")]
+use super::vigil::{LOOKS, Vigil};
 use super::{Bell, Clock, Domain, identity};
+use crate::container::mailbox::Slept;
 use crate::error::EventsError;
 use crate::id::{DomainId, PointId, TaskId};
 use crate::outcome::catch;
 use crate::platform::{Events, Interrupt, Signals, Wait};
+#[cfg(feature = "alloc")]
+use crate::shim;
 use crate::task::{TaskRef, abort};
 use crate::time::Instant;
 use crate::violation::ReportPlace;
@@ -92,6 +99,9 @@ pub(crate) struct Driver<'a, E: Events> {
     root: Option<TaskRef>,
     /// The main task was made runnable: all domains have started.
     begun: Cell<bool>,
+    /// Without the heap there is nobody to wait for.
+    #[cfg(feature = "alloc")]
+    vigil: Vigil,
     left: bool,
     fail: &'a dyn Fn(DomainId, EventsError<E::Error>),
 }
@@ -126,7 +136,17 @@ impl<'a, E: Events> Driver<'a, E> {
         root: Option<TaskRef>,
         fail: &'a dyn Fn(DomainId, EventsError<E::Error>),
     ) -> Self {
-        let driver = Driver { domain, source, broken: Cell::new(source.is_none()), root, begun: Cell::new(false), left: false, fail };
+        let driver = Driver {
+            domain,
+            source,
+            broken: Cell::new(source.is_none()),
+            root,
+            begun: Cell::new(false),
+            #[cfg(feature = "alloc")]
+            vigil: Vigil::new(domain.run().spin()),
+            left: false,
+            fail,
+        };
         if let Some(source) = source {
             let clock: *const (dyn Clock + '_) = source;
             // SAFETY: only the lifetime is forgotten; a reference is not null. *Lent*.
@@ -156,6 +176,8 @@ impl<'a, E: Events> Driver<'a, E> {
                 let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) else { break };
                 domain.foreign(ReportPlace::Waker, || drop(waker));
             }
+            // What those destructors did was traced.
+            self.look_at_clock();
         });
         domain.mailbox().close();
         domain.clock.set(None);
@@ -189,6 +211,11 @@ impl<'a, E: Events> Driver<'a, E> {
         // First the hooks, as they may leave something to attend to.
         self.domain.call_hooks();
         self.domain.attend();
+        self.look_at_clock();
+    }
+
+    /// Whether the clock panicked where that could not unwind: then the source has failed.
+    fn look_at_clock(&self) {
         if let Some(panic) = self.domain.clock_panic.take() {
             self.source_failed(EventsError::Panicked(panic));
         }
@@ -262,30 +289,71 @@ impl<'a, E: Events> Driver<'a, E> {
         if self.broken.get() || (!E::SUSPENDS && self.domain.root_ended.get()) {
             return rest();
         }
+        #[cfg(feature = "alloc")]
+        self.wait();
+        #[cfg(not(feature = "alloc"))]
         if let Some(wait) = self.fall_asleep() {
             self.select(wait);
         }
     }
 
+    /// Watches first, where it is likely that another domain sends something.
+    #[cfg(feature = "alloc")]
+    fn wait(&self) {
+        let domain = self.domain;
+        let began = self.vigil.begin(|| domain.time());
+        let watch = began.and_then(|began| self.vigil.watch(began));
+        if watch.is_some_and(|(until, rounds)| self.watch(until, rounds)) {
+            return self.vigil.found(true);
+        }
+        match self.fall_asleep() {
+            None => self.vigil.found(watch.is_some()),
+            Some(wait) => {
+                self.select(wait);
+                self.vigil.slept(watch.is_some(), domain.has_arrivals(), began, || domain.time());
+            }
+        }
+    }
+
+    /// Watches the mailbox until then, or the first timer, or somebody rings for something else. Whether anything was sent.
+    #[cfg(feature = "alloc")]
+    fn watch(&self, until: Instant, mut rounds: u64) -> bool {
+        let domain = self.domain;
+        let until = domain.timers.earliest().map_or(until, |timer| timer.min(until));
+        let mut looks = 0;
+        domain.mailbox().watch(|| {
+            shim::spin();
+            looks += 1;
+            if looks % LOOKS != 0 {
+                return true;
+            }
+            rounds -= 1;
+            rounds > 0 && domain.time() < until && !self.is_flagged()
+        })
+    }
+
     /// Publishes that the domain sleeps, so that others ring. How long it may; not at all if something has arrived. Nothing is runnable.
     #[must_use]
     pub(crate) fn fall_asleep(&self) -> Option<Wait> {
-        let domain = self.domain;
-        if !domain.mailbox().sleep() {
-            return None;
+        match self.domain.mailbox().sleep(|| self.is_flagged()) {
+            Slept::Refused => None,
+            Slept::Flagged => Some(Wait::No),
+            Slept::Published => Some(match self.domain.timers.earliest() {
+                Some(Instant::MAX) | None => Wait::Forever,
+                Some(deadline) => Wait::Until(deadline),
+            }),
         }
-        // Whoever sets one of these rings afterwards: seen here, or the bell ends the sleep.
-        let run = domain.run();
+    }
+
+    /// Whether there is something to do that others ring for after they have said so.
+    fn is_flagged(&self) -> bool {
+        let run = self.domain.run();
         let flagged = match self.root {
             Some(_) if !self.begun.get() => run.all_started(),
             Some(_) => run.is_aborting() && !self.is_aborted(),
             None => run.is_stopped(),
         };
-        Some(match domain.timers.earliest() {
-            _ if flagged || domain.is_asked() => Wait::No,
-            Some(Instant::MAX) | None => Wait::Forever,
-            Some(deadline) => Wait::Until(deadline),
-        })
+        flagged || self.domain.is_asked()
     }
 
     /// Whether the main task was told that the run aborts.
@@ -318,6 +386,7 @@ impl<'a, E: Events> Driver<'a, E> {
         }
         // Nobody need ring any more.
         domain.attend_to_arrivals();
+        domain.runnable.set_resuming(true);
         while let Some(waker) = domain.next_resumed() {
             if let Some(waker) = waker {
                 domain.foreign(ReportPlace::Waker, || waker.wake());
@@ -331,6 +400,7 @@ impl<'a, E: Events> Driver<'a, E> {
                 }
             }
         }
+        domain.runnable.set_resuming(false);
     }
 
     /// The source is not asked again, and the run ends.

@@ -254,10 +254,8 @@ impl Group {
         self.waited.get()
     }
 
-    /// Keeps a waker to wake when a child ends, in place of the one of the same ticket.
-    pub(crate) fn wait(&self, ticket: u64, waker: &Waker) {
-        // Cloned and dropped outside the borrow: both are foreign code.
-        let waker = waker.clone();
+    /// Keeps a waker to wake when a child ends, in place of the one of the same ticket. The caller has looked since it cloned it.
+    pub(crate) fn wait(&self, ticket: u64, waker: Waker) {
         let mut waiting = self.waiting.borrow_mut();
         let old = match waiting.iter_mut().find(|(number, _)| *number == ticket) {
             Some((_, old)) => Some(core::mem::replace(old, waker)),
@@ -267,6 +265,7 @@ impl Group {
             }
         };
         drop(waiting);
+        // Outside the borrow: it is foreign code.
         drop(old);
     }
 

@@ -13,6 +13,8 @@
 //! | `family` | births, cancellations, ends: the tree of tasks |
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
+//! | `run_queue` | who is polled next |
+//! | `vigil` | whether it stays awake for a moment before it sleeps |
 //! | `points` | suspension points |
 //! | `hooks` | what is called at each step |
 //! | `tell` | what is told to the consumer of trace events |
@@ -33,10 +35,13 @@ pub(crate) mod group;
 pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod points;
+mod run_queue;
 pub(crate) mod shared;
 #[cfg(feature = "alloc")]
 pub(crate) mod survey;
 mod tell;
+#[cfg(feature = "alloc")]
+mod vigil;
 
 #[cfg(feature = "alloc")]
 use alloc::collections::BTreeMap;
@@ -48,6 +53,7 @@ use core::task::Waker;
 
 use self::hooks::Hooks;
 use self::points::Points;
+use self::run_queue::RunQueue;
 use self::shared::{Apart, Run};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
@@ -59,7 +65,7 @@ use crate::random::Random;
 use crate::shim::Counter;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
-use crate::task::{Header, InboxChain, RunChain, TaskRef, home};
+use crate::task::{Header, InboxChain, TaskRef, home};
 use crate::time::Instant;
 use crate::trace::{EventKind, Trace};
 use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
@@ -114,7 +120,7 @@ pub(crate) struct Domain {
     /// Tasks are announced: there was a tracer at the start, or births are kept.
     watched: bool,
     /// Tasks to poll.
-    runnable: Fifo<RunChain>,
+    runnable: RunQueue,
     /// Nodes to look at before any task is polled: taken from the mailbox, or cancelled here.
     attending: Fifo<InboxChain>,
     /// Tasks that have ended and whose node is still to be taken from the mailbox.
@@ -170,7 +176,7 @@ impl Domain {
             watched: config.trace.is_some() || config.births,
             #[cfg(not(feature = "alloc"))]
             watched: config.trace.is_some(),
-            runnable: Fifo::new(),
+            runnable: RunQueue::new(config.quanta),
             attending: Fifo::new(),
             limbo: Cell::new(0),
             #[cfg(feature = "alloc")]
@@ -261,7 +267,7 @@ impl Domain {
         }
         header.home_flags.set(home::RUNNABLE);
         // SAFETY: not in the queue, as RUNNABLE was not set; the home domain holds it until it is popped.
-        unsafe { self.runnable.push_back(task) };
+        unsafe { self.runnable.push(task) };
     }
 
     /// Takes an effect from the current task's budget and counts it for the domain; `false` when the budget was used up.

@@ -8,6 +8,8 @@
 #[cfg(feature = "alloc")]
 use alloc::{sync::Arc, vec::Vec};
 use core::ptr::NonNull;
+#[cfg(feature = "alloc")]
+use core::time::Duration;
 
 #[cfg(feature = "alloc")]
 use super::survey::{Door, Opened, Question};
@@ -136,6 +138,12 @@ impl Run {
     /// How many domains there are, domain 0 included.
     pub(crate) fn domains(&self) -> usize {
         self.mailboxes.len()
+    }
+
+    /// How long a domain that has nothing to do may watch for what another sends; there is one at least.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn spin(&self) -> Duration {
+        if self.domains() > 1 { self.config.spin } else { Duration::ZERO }
     }
 
     pub(crate) fn mailbox(&self, domain: DomainId) -> &Mailbox<InboxChain> {

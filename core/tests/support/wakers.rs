@@ -70,6 +70,20 @@ impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
     }
 }
 
+/// A waker that does nothing, and calls the function when it is cloned. Its clones do nothing at all.
+pub fn on_clone(f: fn()) -> Waker {
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        // SAFETY: the data is the function.
+        let f = unsafe { std::mem::transmute::<*const (), fn()>(data) };
+        f();
+        RawWaker::new(Waker::noop().data(), Waker::noop().vtable())
+    }
+    unsafe fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
+    // SAFETY: nothing is owned, and any thread may call the function.
+    unsafe { Waker::from_raw(RawWaker::new(f as *const (), &VTABLE)) }
+}
+
 /// What of a waker panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -38,8 +38,7 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
     if options.mode == Mode::Parallel && workers == 0 {
         return Err(Problem::Usage(String::from("--mode parallel needs a worker domain: pass --domains 1 or more")));
     }
-    let context =
-        Arc::new(Context { buffer: options.buffer, idle_timeout: options.idle_timeout, grace: options.grace, board: Board::new(workers) });
+    let context = Arc::new(Context { idle_timeout: options.idle_timeout, grace: options.grace, board: Board::new(workers) });
     let (addresses, doors) = doors(&options, &context, workers)?;
     let stops: Vec<Stop> = doors.iter().map(|_| Stop::new()).collect();
     let cannot = |error: io::Error| Problem::System(format!("cannot await signals: {error}"));

@@ -9,6 +9,12 @@
 //! methods are those of `std::net`, made `async` where they may wait. [`TcpStream::connect`] takes names of machines, too, and
 //! [`lookup_host`] resolves them for the others; the system's resolver runs on a thread beside the domains.
 //!
+//! # Waiting without a buffer
+//!
+//! [`TcpStream::receive`] and its like wait with no buffer of the caller's: the domain lends one, with what came in it, once there is
+//! something ([`Received`]). Ten thousand quiet connections then need as many buffers as one. `read` is for those who have a place for
+//! the bytes anyway.
+//!
 //! # Sockets and domains
 //!
 //! A socket is `Send` and not `Sync`. It may be made outside a run, or on one domain, and used on another: `call(move || ..)` takes
@@ -31,6 +37,7 @@
 mod failure;
 mod listener;
 mod options;
+mod received;
 mod resolve;
 mod socket;
 mod stream;
@@ -43,6 +50,7 @@ pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 pub use self::listener::TcpListener;
 pub use self::options::{TcpListenerBuilder, TcpStreamBuilder};
+pub use self::received::Received;
 pub use self::resolve::{ToSocketAddrs, lookup_host};
 pub use self::stream::TcpStream;
 pub use self::udp::UdpSocket;
@@ -50,4 +58,4 @@ pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
 
 pub(crate) use self::listener::accept;
 pub(crate) use self::socket::Socket;
-pub(crate) use self::transfer::{read, read_exact, write, write_all};
+pub(crate) use self::transfer::{read, read_exact, receive, write, write_all};

@@ -7,12 +7,14 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
+use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendAncillaryBuffer};
 
+use super::received::Received;
 use super::sys;
 use crate::descriptor;
 use crate::descriptor::source::{Holder, perform};
-use crate::reactor::Direction;
+use crate::reactor::{self, Direction};
 
 /// The methods of a stream that has a `source`.
 macro_rules! stream_methods {
@@ -42,6 +44,35 @@ macro_rules! stream_methods {
         /// Miou: `Miou_unix.read`.
         pub async fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
             $crate::net::transfer::read(&self.source, buf).await
+        }
+
+        /// Waits until something has come, and gives it in a buffer that the domain lends: meanwhile the task holds none. It gives as much as
+        /// there is, up to the size of such a buffer ([`Builder::lent_buffer`](crate::Builder::lent_buffer)). No bytes are the end of the
+        /// stream.
+        ///
+        /// ```
+        #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
+        #[doc = concat!("async fn length(stream: &", stringify!($Stream), ") -> std::io::Result<usize> {")]
+        ///     let mut sum = 0;
+        ///     loop {
+        ///         match stream.receive().await?.len() {
+        ///             0 => return Ok(sum),
+        ///             n => sum += n,
+        ///         }
+        ///     }
+        /// }
+        /// ```
+        ///
+        /// # Errors
+        /// As [`read`](Self::read), and `OutOfMemory` if there is none for a buffer; then no byte was taken. Outside a run it is an error that
+        /// says so, as there is nobody to lend.
+        ///
+        /// # Cancellation
+        /// Dropped early it has taken no byte out of the stream.
+        ///
+        /// Miou: `Miou_unix.read`.
+        pub async fn receive(&self) -> std::io::Result<$crate::net::Received> {
+            $crate::net::transfer::receive(&self.source).await
         }
 
         /// Reads until `buf` is full.
@@ -157,6 +188,19 @@ pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usi
     .await
 }
 
+pub(crate) async fn receive(holder: &impl Holder) -> io::Result<Received> {
+    perform(holder, Direction::Read, |source| {
+        // Only for a call that may find something: who waits holds none.
+        let mut lent = reactor::lend()?;
+        let room = lent.room();
+        let possible = room.capacity();
+        let (moved, _) = rustix::net::recv(source, spare_capacity(room), RecvFlags::empty())?;
+        source.moved(Direction::Read, moved, possible);
+        Ok(Received::new(lent))
+    })
+    .await
+}
+
 pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
     perform(holder, Direction::Write, |source| {
         let moved = rustix::net::send(source, buf, sys::SEND)?;
@@ -206,7 +250,7 @@ pub(crate) async fn send(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> 
 }
 
 /// One datagram, whoever sent it.
-pub(crate) async fn receive(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
+pub(crate) async fn receive_one(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
     perform(holder, Direction::Read, |source| {
         let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
         Ok(received)

@@ -173,6 +173,19 @@ macro_rules! owned_stream {
             net::read(&self.resource, buf).await
         }
 
+        /// As [`net::TcpStream::receive`]. What was received is the caller's, also when the socket is not any more.
+        ///
+        /// # Errors
+        /// As [`read`](Self::read), and `OutOfMemory` if there is none for a buffer.
+        ///
+        /// # Cancellation
+        /// Dropped early it has taken no byte out of the stream.
+        ///
+        /// Miou: `Miou_unix.Ownership.read`.
+        pub async fn receive(&self) -> io::Result<net::Received> {
+            net::receive(&self.resource).await
+        }
+
         /// As [`net::TcpStream::read_exact`].
         ///
         /// # Errors

@@ -28,6 +28,7 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+pub(crate) mod lent;
 mod poll;
 mod table;
 #[cfg(test)]
@@ -48,8 +49,10 @@ use matou_core::PointId;
 use matou_core::platform::Wait;
 use rustix::event::Timespec;
 
+pub(crate) use self::lent::Lent;
 pub(crate) use self::table::{Direction, Token};
 
+use self::lent::Pool;
 use self::table::Table;
 use crate::interrupt::{Bell, Material};
 use crate::signal::{Hub, Registry};
@@ -161,6 +164,8 @@ pub(crate) enum Unarmed {
 pub(crate) struct DomainReactor {
     shared: Arc<Shared>,
     state: RefCell<State>,
+    /// What it lends to those who receive.
+    buffers: Rc<Pool>,
     /// Signals that are listened to on this domain; made by the first listener.
     hub: OnceCell<Rc<Hub>>,
     /// The signal handlers of the run.
@@ -214,6 +219,16 @@ pub(crate) fn with_current<R>(f: impl FnOnce(Option<&DomainReactor>) -> R) -> R 
     }
 }
 
+/// A buffer of the domain that runs on this thread, to receive into.
+pub(crate) fn lend() -> io::Result<Lent> {
+    with_current(|current| match current {
+        Some(reactor) => reactor.buffers.lend(),
+        None => Err(io::Error::other(
+            "a buffer to receive into is lent only inside `matou_unix::run`, by a task's domain: `read` brings its own",
+        )),
+    })
+}
+
 /// There is no reactor to wait with.
 pub(crate) fn outside() -> io::Error {
     io::Error::other("a descriptor can be waited for only inside `matou_unix::run`, by a task")
@@ -222,7 +237,12 @@ pub(crate) fn outside() -> io::Error {
 impl DomainReactor {
     /// Makes the reactor of the domain that runs on this thread, and makes it current.
     /// It is of the kind that was asked for, else of the first one that there is.
-    pub(crate) fn install(reactor: Option<Reactor>, bell: Material, registry: Arc<Registry>) -> io::Result<Rc<DomainReactor>> {
+    pub(crate) fn install(
+        reactor: Option<Reactor>,
+        bell: Material,
+        registry: Arc<Registry>,
+        lent_buffer: usize,
+    ) -> io::Result<Rc<DomainReactor>> {
         let bell = Bell::new(bell)?;
         let kernel = Kernel::new(reactor, &bell)?;
         let shared = Shared {
@@ -237,7 +257,8 @@ impl DomainReactor {
             },
         };
         let state = RefCell::new(State { table: Table::default(), kernel });
-        let reactor = Rc::new(DomainReactor { shared: Arc::new(shared), state, hub: OnceCell::new(), registry });
+        let (shared, buffers) = (Arc::new(shared), Pool::new(lent_buffer));
+        let reactor = Rc::new(DomainReactor { shared, state, buffers, hub: OnceCell::new(), registry });
         CURRENT.set(Some(Rc::clone(&reactor)));
         Ok(reactor)
     }

@@ -82,7 +82,7 @@ impl Drop for Bench {
 impl Bench {
     /// None where the system has no such reactor: not every kernel has io_uring, or lets it be used.
     fn of(reactor: Reactor, bell: Material) -> Option<Bench> {
-        match DomainReactor::install(Some(reactor), bell, Arc::default()) {
+        match DomainReactor::install(Some(reactor), bell, Arc::default(), 64) {
             Ok(reactor) => Some(Bench { reactor }),
             Err(error) if reactor == Reactor::Uring => {
                 eprintln!("left out: {error}");
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn new(reactor: Reactor, bell: Material) -> Bench {
-        Bench { reactor: DomainReactor::install(Some(reactor), bell, Arc::default()).unwrap() }
+        Bench { reactor: DomainReactor::install(Some(reactor), bell, Arc::default(), 64).unwrap() }
     }
 
     fn like(other: &Bench) -> (Reactor, Material) {

@@ -36,7 +36,11 @@ impl Domain {
     /// The task was just made with a [`Birth`] of this domain's, and nobody has seen it.
     pub(crate) unsafe fn adopt(&self, child: TaskRef) {
         if self.link(child) {
-            self.make_runnable(child);
+            // SAFETY: just made, so it is in no queue; the home domain holds it until it is popped.
+            unsafe {
+                child.as_ref().home_flags.set(home::RUNNABLE);
+                self.runnable.push_child(child);
+            }
         } else {
             self.cancel_here(child);
         }

@@ -67,6 +67,12 @@ impl Domain {
         }
     }
 
+    /// Whether what others have sent was taken, and is still to be attended to.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn has_arrivals(&self) -> bool {
+        !self.attending.is_empty()
+    }
+
     /// # Safety
     /// The node was taken from an inbox or a queue by its inbox link.
     unsafe fn attend_to(&self, node: TaskRef) {

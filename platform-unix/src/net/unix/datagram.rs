@@ -162,7 +162,7 @@ impl UnixDatagram {
     /// # Cancellation
     /// Dropped early it has received nothing.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::receive(&self.source, buf).await
+        transfer::receive_one(&self.source, buf).await
     }
 
     /// The address of the peer of [`connect`](UnixDatagram::connect).

@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_system_that_refuses_is_an_error_only_for_those_who_asked() {
-        let install = |reactor| DomainReactor::install(reactor, Material::DEFAULT, Arc::default());
+        let install = |reactor| DomainReactor::install(reactor, Material::DEFAULT, Arc::default(), 64);
         REFUSED.set(Some(Errno::NOSYS));
         let error = install(Some(Reactor::Uring)).err().expect("it was refused");
         assert_eq!((error.kind(), error.to_string().contains("this kernel has none")), (std::io::ErrorKind::Unsupported, true), "{error}");

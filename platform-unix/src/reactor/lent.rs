@@ -1,0 +1,142 @@
+//! The buffers that a domain lends to those who receive: who waits holds none.
+//!
+//! A [`Pool`] belongs to its domain's reactor. A buffer is [lent](Pool::lend) for one call that may find something, and comes back when
+//! what it holds is dropped, or at once where the call found nothing. So there are about as many buffers as tasks that are busy with
+//! what they received, not as connections.
+//!
+//! *Bounded*: a pool keeps at most [`KEPT`] bytes, but always one buffer. What comes back beyond goes to the allocator: a moment in which
+//! thousands of buffers are out is not paid for ever after.
+//!
+//! *Late*: what is lent holds its pool, so it may outlive the reactor. The last one takes the pool along. One that is forgotten costs its
+//! own memory, and the empty pool's.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+
+/// How large a buffer is, where the program has not said.
+pub(crate) const DEFAULT_SIZE: usize = 16 << 10;
+
+/// How many bytes of free buffers a domain keeps.
+const KEPT: usize = 256 << 10;
+
+/// See the [module](self).
+pub(crate) struct Pool {
+    /// Of each buffer, in bytes. Not zero.
+    size: usize,
+    /// Free buffers, empty, each with its capacity. The last one used is the first one lent: the processor has it at hand.
+    kept: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(size: usize) -> Rc<Pool> {
+        Rc::new(Pool { size, kept: RefCell::default() })
+    }
+
+    /// How many buffers are kept.
+    fn most(&self) -> usize {
+        (KEPT / self.size).max(1)
+    }
+
+    /// Lends an empty buffer.
+    pub(crate) fn lend(self: &Rc<Self>) -> io::Result<Lent> {
+        let kept = self.kept.borrow_mut().pop();
+        let buffer = match kept {
+            Some(buffer) => buffer,
+            None => {
+                let mut buffer = Vec::new();
+                buffer.try_reserve_exact(self.size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+                buffer
+            }
+        };
+        Ok(Lent { buffer, pool: Rc::clone(self) })
+    }
+}
+
+/// A buffer that was lent, and what it holds.
+pub(crate) struct Lent {
+    /// Its capacity is the pool's size. Filled in place, it is never moved to another place.
+    buffer: Vec<u8>,
+    pool: Rc<Pool>,
+}
+
+impl Lent {
+    /// What it holds.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Where to put what comes: room is in its capacity.
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.clear();
+        let mut kept = self.pool.kept.borrow_mut();
+        if kept.len() < self.pool.most() {
+            kept.push(buffer);
+        }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.bytes()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(pool: &Pool) -> usize {
+        pool.kept.borrow().len()
+    }
+
+    #[test]
+    fn a_buffer_that_came_back_is_lent_again_empty() {
+        let pool = Pool::new(1 << 10);
+        let mut lent = pool.lend().unwrap();
+        lent.room().extend_from_slice(b"meow");
+        let place = lent.bytes().as_ptr();
+        drop(lent);
+        assert_eq!(kept(&pool), 1);
+        let lent = pool.lend().unwrap();
+        assert_eq!((lent.buffer.as_ptr(), lent.bytes(), lent.buffer.capacity()), (place, &[][..], 1 << 10));
+        assert_eq!(kept(&pool), 0);
+    }
+
+    #[test]
+    fn a_crowd_leaves_a_bounded_number_behind() {
+        for (size, expected) in [(KEPT / 4, 4), (KEPT - 1, 1), (4 * KEPT, 1)] {
+            let pool = Pool::new(size);
+            let crowd: Vec<_> = (0..100).map(|_| pool.lend().unwrap()).collect();
+            drop(crowd);
+            assert_eq!(kept(&pool), expected, "of {size} bytes each");
+        }
+    }
+
+    #[test]
+    fn what_is_lent_may_outlive_its_domain() {
+        let pool = Pool::new(8);
+        let gone = Rc::downgrade(&pool);
+        let mut lent = pool.lend().unwrap();
+        lent.room().extend_from_slice(b"late");
+        drop(pool);
+        assert_eq!(lent.bytes(), b"late");
+        drop(lent);
+        assert_eq!(gone.strong_count(), 0);
+    }
+
+    #[test]
+    fn more_than_there_is_is_an_error() {
+        let error = Pool::new(isize::MAX as usize).lend().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+    }
+}
