@@ -24,7 +24,15 @@
 //!
 //! [`perform`] is the only loop: take one effect of the budget; try the system call, unless it is known to find nothing; if it
 //! found nothing, suspend until the reactor says otherwise; again. The call itself never blocks, and nothing is held across the
-//! suspension but the caller's own buffer: dropping the future at any moment loses no byte.
+//! suspension but the caller's own buffer: dropping the future at any moment loses no byte. Reads of streams have a loop of their own,
+//! [`receive`](super::receive), since a reactor may put aside what comes for them.
+//!
+//! # What came for nobody
+//!
+//! *Carried*: bytes that were put aside for a read of a stream, which was dropped before it took them, stay with the stream's source, and
+//! are what its next read has. So between two reads a stream has nothing that it could leave behind on a domain. While a read
+//! waits (`readers`), it may have; then who uses the stream elsewhere has it fetched first, and who closes it there leaves the closing to
+//! the domain where it waits.
 //!
 //! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
 //! checked every time (`owned`).
@@ -32,17 +40,18 @@
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use matou_core::PointId;
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
 
-use crate::reactor::{self, Direction, DomainReactor, Shared, Token, Unarmed};
+use crate::reactor::{self, Direction, DomainReactor, Handover, Shared, Token, Unarmed, Unread};
 
 /// A value with a non-blocking descriptor that can be waited for.
 #[derive(Debug)]
@@ -52,6 +61,10 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// Whether a read may stop at a border within what has come: then a short one does not say that there was no more.
     bordered: bool,
     place: RefCell<Option<Place>>,
+    /// *Carried*. Boxed, as it is rarely there.
+    carried: RefCell<Option<Box<Unread>>>,
+    /// For a stream: makes of what has the descriptor the descriptor, to be closed elsewhere.
+    surrender: Option<fn(T) -> OwnedFd>,
 }
 
 /// Where a descriptor is registered.
@@ -59,6 +72,12 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
 struct Place {
     shared: Arc<Shared>,
     token: Token,
+    /// Which registration it is, of all in the process.
+    epoch: u64,
+    /// How many reads wait for what is put aside there. One that was forgotten, or has lost its stream, stays counted.
+    readers: Cell<u32>,
+    /// What is being fetched from there.
+    handover: Option<Arc<Handover>>,
 }
 
 impl Place {
@@ -70,14 +89,7 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        Source { io: Some(io), bordered: false, place: RefCell::new(None) }
-    }
-
-    /// The same, for a stream that has borders within.
-    pub(crate) fn with_borders(io: T) -> Source<T> {
-        let mut source = Source::new(io);
-        source.bordered = true;
-        source
+        Source { io: Some(io), bordered: false, place: RefCell::new(None), carried: RefCell::new(None), surrender: None }
     }
 
     /// What has the descriptor.
@@ -92,14 +104,57 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Takes it out. It stays non-blocking, and is registered nowhere.
+    ///
+    /// # Panics
+    /// If that would lose bytes of a stream: some are carried, or may be on another domain where a read of it waits.
     pub(crate) fn into_io(mut self) -> T {
+        let elsewhere = self.arrive();
+        assert!(
+            !elsewhere,
+            "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
+        );
         self.leave();
+        let carried = self.carried.borrow().is_some();
+        assert!(!carried, "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted");
         self.io.take().expect("it is taken here only, by value")
     }
 
+    /// Takes what came for a read that was dropped.
+    pub(crate) fn unread(&self) -> Vec<u8> {
+        let _elsewhere = self.arrive();
+        let mut carried = self.carried.borrow_mut();
+        let mut bytes = Vec::new();
+        if let Some(unread) = &mut *carried {
+            bytes.extend_from_slice(unread.bytes());
+            let _taken = unread.offer(&mut |bytes| Ok(((), bytes.len())));
+        }
+        if carried.as_ref().is_some_and(|unread| unread.is_empty()) {
+            *carried = None;
+        }
+        bytes
+    }
+
+    /// Leaves the domain it is registered at. Not called while something is to be fetched from there.
     fn leave(&self) {
         if let Some(place) = self.place.take() {
+            self.quit(&place);
             place.shared.leave(self.as_fd(), place.token);
+        }
+    }
+
+    /// If something may have been put aside here, takes it along.
+    fn quit(&self, place: &Place) {
+        if place.readers.replace(0) > 0 {
+            let unread = reactor::with_current(|current| current.filter(|reactor| place.is_at(reactor))?.quit(place.token));
+            self.carry(unread);
+        }
+    }
+
+    fn carry(&self, unread: Option<Box<Unread>>) {
+        if let Some(unread) = unread {
+            let mut carried = self.carried.borrow_mut();
+            debug_assert!(carried.is_none(), "nothing is put aside while something is carried");
+            *carried = Some(unread);
         }
     }
 
@@ -114,20 +169,50 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Leaves the domain it is registered at, if that is another one.
-    fn arrive(&self) {
-        let elsewhere = match &*self.place.borrow() {
-            Some(place) => !reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))),
-            None => false,
-        };
-        if elsewhere {
-            self.leave();
+    /// Leaves the domain it is registered at, if that is another one. Says whether something has to be fetched from there first.
+    #[must_use]
+    pub(super) fn arrive(&self) -> bool {
+        let mut place = self.place.borrow_mut();
+        let Some(at) = &*place else { return false };
+        let here = reactor::with_current(|current| current.is_some_and(|reactor| at.is_at(reactor)));
+        if at.handover.is_none() && (here || at.readers.get() == 0) {
+            drop(place);
+            if !here {
+                self.leave();
+            }
+            return false;
         }
+        let handover = at.handover.clone().unwrap_or_default();
+        if !at.shared.fetched(at.token, &handover) {
+            return true;
+        }
+        *place = None;
+        drop(place);
+        self.carry(handover.take());
+        false
+    }
+
+    /// Has what was put aside elsewhere fetched: `point` is resumed when it is there.
+    fn fetch(&self, point: PointId) -> Result<(), Unarmed> {
+        let mut place = self.place.borrow_mut();
+        let Some(at) = &mut *place else { return Err(Unarmed::Ready) };
+        let handover = at.handover.get_or_insert_default();
+        reactor::with_current(|current| {
+            let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
+            if at.shared.fetch(at.token, handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
+        })
     }
 
     /// Tries a system call, unless it is known to find nothing. `None`: it would block.
     pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
-        self.arrive();
+        if self.arrive() {
+            return None;
+        }
+        self.try_here(direction, call)
+    }
+
+    /// The same, where the source has arrived.
+    pub(super) fn try_here<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
         if self.here(|reactor, token| reactor.is_dry(token, direction)) == Some(true) {
             return None;
         }
@@ -165,21 +250,85 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+        self.arm_for(direction, None, point).map(|_| ())
+    }
+
+    /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Gives the
+    /// registration at which that is done: the read is counted there, once for each `arm_for`.
+    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, point: PointId) -> Result<Option<u64>, Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
-        self.arrive();
+        if self.arrive() {
+            return self.fetch(point).map(|()| None);
+        }
+        if room.is_some() && self.carried.borrow().is_some() {
+            return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
+        }
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
             let mut place = self.place.borrow_mut();
-            let token = match &*place {
-                Some(place) if reactor.knows(fd, place.token) => place.token,
-                _ => {
-                    let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
-                    *place = Some(Place { shared: Arc::clone(reactor.shared()), token });
-                    token
+            if !place.as_ref().is_some_and(|place| reactor.knows(fd, place.token)) {
+                let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
+                match &mut *place {
+                    Some(place) => place.token = token, // Another source on the descriptor has left.
+                    None => *place = Some(Place::new(Arc::clone(reactor.shared()), token)),
                 }
-            };
-            reactor.wait(fd, token, direction, point)
+            }
+            let place = place.as_ref().expect("set above");
+            let received = reactor.wait(fd, place.token, direction, room, point)?;
+            if received {
+                place.readers.set(place.readers.get() + 1);
+            }
+            Ok(received.then_some(place.epoch))
         })
+    }
+
+    /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
+    pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        let mut carried = self.carried.borrow_mut();
+        if let Some(unread) = &mut *carried {
+            let offered = unread.offer(take);
+            if unread.is_empty() {
+                *carried = None;
+            }
+            return offered;
+        }
+        self.here(|reactor, token| reactor.offer(token, take)).flatten()
+    }
+
+    /// A read that was counted at a registration waits no more.
+    pub(super) fn done(&self, epoch: u64) {
+        let place = self.place.borrow();
+        let Some(place) = place.as_ref().filter(|place| place.epoch == epoch && place.handover.is_none()) else { return };
+        match place.readers.get() {
+            0 => {}
+            // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
+            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => self.quit(place),
+            1 => {}
+            more => place.readers.set(more - 1),
+        }
+    }
+}
+
+impl Source {
+    /// Takes the descriptor of a stream, non-blocking already.
+    pub(crate) fn stream(fd: OwnedFd) -> Source {
+        let mut source = Source::new(fd);
+        source.surrender = Some(|fd| fd);
+        source
+    }
+
+    /// The same, for one that has borders within.
+    pub(crate) fn with_borders(fd: OwnedFd) -> Source {
+        let mut source = Source::stream(fd);
+        source.bordered = true;
+        source
+    }
+}
+
+impl Place {
+    fn new(shared: Arc<Shared>, token: Token) -> Place {
+        static EPOCHS: AtomicU64 = AtomicU64::new(0);
+        Place { shared, token, epoch: EPOCHS.fetch_add(1, Ordering::Relaxed), readers: Cell::new(0), handover: None }
     }
 }
 
@@ -191,9 +340,16 @@ impl<T: AsFd> AsFd for Source<T> {
 
 impl<T: AsFd> Drop for Source<T> {
     fn drop(&mut self) {
-        if self.io.is_some() {
-            self.leave(); // Before the descriptor is closed.
+        if self.io.is_none() {
+            return;
         }
+        if self.arrive()
+            && let Some(place) = self.place.take()
+            && let (Some(surrender), Some(io)) = (self.surrender, self.io.take())
+        {
+            return place.shared.close(place.token, surrender(io));
+        }
+        self.leave(); // Before the descriptor is closed.
     }
 }
 

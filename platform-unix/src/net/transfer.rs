@@ -3,6 +3,7 @@
 //! [`stream_methods`] gives a type its methods; the functions do the work, through any [`Holder`]: a stream, or one under ownership
 //! (`owned`). All of them are loops of `perform`.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -73,6 +74,22 @@ macro_rules! stream_methods {
         /// Miou: `Miou_unix.read`.
         pub async fn receive(&self) -> std::io::Result<$crate::net::Received> {
             $crate::net::transfer::receive(&self.source).await
+        }
+
+        /// Takes the bytes that came for a read which was dropped before it had them. They are the next read's, unless this is called.
+        ///
+        /// Only with [`Reactor::Uring`](crate::Reactor::Uring) there may be any, since there the kernel hands over what comes for a read
+        /// that waits; and only where a read was dropped at that very moment. Who converts a stream to the standard library's, or to a
+        /// descriptor, after a read was dropped, asks for them first: such a conversion panics rather than lose them.
+        ///
+        /// ```
+        #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
+        #[doc = concat!("async fn handed_over(stream: ", stringify!($Stream), ") -> (Vec<u8>, std::os::fd::OwnedFd) {")]
+        ///     (stream.unread(), stream.into())
+        /// }
+        /// ```
+        pub fn unread(&self) -> Vec<u8> {
+            self.source.unread()
         }
 
         /// Reads until `buf` is full.
@@ -180,16 +197,34 @@ macro_rules! stream_methods {
 pub(super) use stream_methods;
 
 pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
-        let (moved, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
-        source.moved(Direction::Read, moved, buf.len());
+    let buf = RefCell::new(buf);
+    let copy = |bytes: &[u8]| Ok(copied(&mut buf.borrow_mut(), bytes)).map(|taken| (taken, taken));
+    let room = buf.borrow().len();
+    descriptor::receive::read(holder, room, copy, |source| {
+        let (moved, _) = rustix::net::recv(source, &mut **buf.borrow_mut(), RecvFlags::empty())?;
+        source.moved(Direction::Read, moved, room);
         Ok(moved)
     })
     .await
 }
 
+/// Copies as many bytes as there is room for, and says how many.
+fn copied(buf: &mut [u8], bytes: &[u8]) -> usize {
+    let length = buf.len().min(bytes.len());
+    buf[..length].copy_from_slice(&bytes[..length]);
+    length
+}
+
 pub(crate) async fn receive(holder: &impl Holder) -> io::Result<Received> {
-    perform(holder, Direction::Read, |source| {
+    let copy = |bytes: &[u8]| {
+        let mut lent = reactor::lend()?;
+        let room = lent.room();
+        let length = room.capacity().min(bytes.len());
+        room.extend_from_slice(&bytes[..length]);
+        Ok((Received::new(lent), length))
+    };
+    let room = reactor::lent_size();
+    descriptor::receive::read(holder, room, copy, |source| {
         // Only for a call that may find something: who waits holds none.
         let mut lent = reactor::lend()?;
         let room = lent.room();
@@ -219,17 +254,26 @@ pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()
 }
 
 pub(crate) async fn read_vectored(holder: &impl Holder, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
-        let moved = rustix::io::readv(source, bufs)?;
-        source.moved(Direction::Read, moved, bufs.iter().map(|buf| buf.len()).sum());
+    let room = bufs.iter().map(|buf| buf.len()).sum();
+    let bufs = RefCell::new(bufs);
+    let copy = |bytes: &[u8]| {
+        let taken = bufs.borrow_mut().iter_mut().fold(0, |taken, buf| taken + copied(buf, &bytes[taken..]));
+        Ok((taken, taken))
+    };
+    descriptor::receive::read(holder, room, copy, |source| {
+        let moved = rustix::io::readv(source, &mut bufs.borrow_mut())?;
+        source.moved(Direction::Read, moved, room);
         Ok(moved)
     })
     .await
 }
 
 pub(crate) async fn peek(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
-        let (peeked, _) = rustix::net::recv(source, &mut *buf, RecvFlags::PEEK)?;
+    let buf = RefCell::new(buf);
+    let copy = |bytes: &[u8]| Ok((copied(&mut buf.borrow_mut(), bytes), 0));
+    // Without room: what it does not take is not to be taken for it.
+    descriptor::receive::read(holder, 0, copy, |source| {
+        let (peeked, _) = rustix::net::recv(source, &mut **buf.borrow_mut(), RecvFlags::PEEK)?;
         Ok(peeked)
     })
     .await

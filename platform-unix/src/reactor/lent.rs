@@ -35,6 +35,11 @@ impl Pool {
         Rc::new(Pool { size, kept: RefCell::default() })
     }
 
+    /// How many bytes each has.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// How many buffers are kept.
     fn most(&self) -> usize {
         (KEPT / self.size).max(1)

@@ -24,35 +24,43 @@
 //! of epoll closes the entry *whoever* holds it, since it has taken out the others' registration too. Those find their token old
 //! ([`DomainReactor::knows`]) and join anew. So a source that waits is always registered, or about to be resumed.
 //!
-//! No byte is lost on the way, because none is ever taken before a call asks for it.
+//! No byte is lost on the way, because none is ever taken before a call asks for it. With [`uring`] the kernel takes bytes for a read that
+//! waits; so a stream whose read waits here, and which is used on another domain nevertheless (the read was forgotten, or the stream
+//! belongs to another task by now), has what came *fetched*: the other domain asks for it by a letter, and waits for the answer
+//! before it uses the stream. One that is dropped there sends its descriptor along, to be closed here: until this domain has quit, it must not
+//! become the number of another file.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 pub(crate) mod lent;
+mod mail;
 mod poll;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unread;
 #[cfg(target_os = "linux")]
 mod uring;
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use matou_core::PointId;
 use matou_core::platform::Wait;
 use rustix::event::Timespec;
 
 pub(crate) use self::lent::Lent;
+pub(crate) use self::mail::Handover;
 pub(crate) use self::table::{Direction, Token};
+pub(crate) use self::unread::Unread;
 
 use self::lent::Pool;
+use self::mail::{Letter, Mail};
 use self::table::Table;
 use crate::interrupt::{Bell, Material};
 use crate::signal::{Hub, Registry};
@@ -142,11 +150,8 @@ impl std::error::Error for UnknownReactor {}
 #[derive(Debug)]
 pub(crate) struct Shared {
     bell: Bell,
-    /// Whether `departures` may hold something: looked at in every `select`, where a lock would be too much.
-    departed: AtomicBool,
-    departures: Mutex<Vec<Token>>,
-    /// Set when the reactor goes: nobody will look at `departures` any more.
-    ended: AtomicBool,
+    /// What other domains have to say.
+    mail: Mail,
     #[cfg(any(target_os = "linux", target_os = "android"))]
     epoll: Option<Arc<std::os::fd::OwnedFd>>,
 }
@@ -229,6 +234,11 @@ pub(crate) fn lend() -> io::Result<Lent> {
     })
 }
 
+/// How many bytes such a buffer has; none outside a run.
+pub(crate) fn lent_size() -> usize {
+    with_current(|current| current.map_or(0, |reactor| reactor.buffers.size()))
+}
+
 /// There is no reactor to wait with.
 pub(crate) fn outside() -> io::Error {
     io::Error::other("a descriptor can be waited for only inside `matou_unix::run`, by a task")
@@ -247,9 +257,7 @@ impl DomainReactor {
         let kernel = Kernel::new(reactor, &bell)?;
         let shared = Shared {
             bell,
-            departed: AtomicBool::new(false),
-            departures: Mutex::default(),
-            ended: AtomicBool::new(false),
+            mail: Mail::default(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             epoll: match &kernel {
                 Kernel::Epoll(epoll) => Some(epoll.handle()),
@@ -268,9 +276,8 @@ impl DomainReactor {
         if let Some(hub) = self.hub.get() {
             hub.close();
         }
-        self.shared.ended.store(true, Ordering::Release);
         let State { table, kernel } = &mut *self.state.borrow_mut();
-        kernel.end(&self.shared.bell, table);
+        self.shared.mail.close(|| kernel.end(table));
         let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));
         let _unset = CURRENT.try_with(|current| if ours(&current.borrow()) { current.replace(None) } else { None });
     }
@@ -316,15 +323,28 @@ impl DomainReactor {
     }
 
     /// Lets `point` wait for a socket that has joined.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+    ///
+    /// For a stream that is to be read, `room` says how many bytes its reader has room for: with some, what comes may be put aside for it. Says
+    /// whether it will be: then the reader [quits](DomainReactor::quit) when it waits no more.
+    pub(crate) fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        token: Token,
+        direction: Direction,
+        room: Option<usize>,
+        point: PointId,
+    ) -> Result<bool, Unarmed> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
         debug_assert!(table.is_open(token), "a socket waits only where it has joined");
-        if !table.is_dry(token, direction) {
+        if !table.is_dry(token, direction) || (room.is_some() && kernel.is_ahead(token)) {
             return Err(Unarmed::Ready);
         }
-        kernel!(kernel, watch(fd, token, direction)).map_err(Unarmed::Failed)?;
+        let received = room.is_some_and(|room| kernel.want(token, room));
+        if !received {
+            kernel!(kernel, watch(fd, token, direction)).map_err(Unarmed::Failed)?;
+        }
         table.wait(token, direction, point);
-        Ok(())
+        Ok(received)
     }
 
     /// Whether a call in `direction` is known to find nothing.
@@ -342,11 +362,22 @@ impl DomainReactor {
         self.state.borrow_mut().table.fell_short(token, direction);
     }
 
+    /// Lets `take` have what came for a read of this stream; it says how many bytes it has taken.
+    pub(crate) fn offer<R>(&self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        self.state.borrow_mut().kernel.offer(token, take)
+    }
+
+    /// No read of this stream waits here any more: nothing is put aside from now on, and what was is given back.
+    pub(crate) fn quit(&self, token: Token) -> Option<Box<Unread>> {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        kernel.quit(token, table)
+    }
+
     /// Closes the entry of a descriptor that has left: everyone who waits there looks again.
     fn close(&self, token: Token) {
         let State { table, kernel } = &mut *self.state.borrow_mut();
         table.close(token);
-        kernel!(kernel, settle(token.index(), table));
+        kernel.leave(token, table);
     }
 
     /// Lets everyone who waits at this token look again.
@@ -364,12 +395,32 @@ impl DomainReactor {
                 kernel!(kernel, settle(index, table));
             }
         }
-        for token in self.shared.take_departures() {
+        let mut answered = false;
+        for letter in self.shared.mail.take() {
+            let token = match letter {
+                Letter::Left(token) => token,
+                Letter::Closed(token, fd) => {
+                    let _nobody_reads_it = kernel.quit(token, table);
+                    kernel.leave(token, table);
+                    drop(fd);
+                    token
+                }
+                Letter::Fetch { token, handover, to, point } => {
+                    handover.fill(|| kernel.quit(token, table));
+                    let _it_ended = to.send(Letter::Resume(point));
+                    token
+                }
+                Letter::Resume(point) => {
+                    answered = true;
+                    resume(point);
+                    continue;
+                }
+            };
             table.close(token);
-            kernel!(kernel, settle(token.index(), table));
+            kernel.leave(token, table);
         }
         // Who was resumed just now is runnable: no sleep.
-        let wait = if table.resume_released(resume) { Wait::No } else { wait };
+        let wait = if table.resume_released(resume) || answered { Wait::No } else { wait };
         kernel!(kernel, select(wait, &self.shared.bell, table, resume))
     }
 }
@@ -409,13 +460,59 @@ impl Kernel {
         }
     }
 
-    /// The domain asks for nothing any more.
-    fn end(&mut self, bell: &Bell, table: &mut Table) {
+    /// The domain asks for nothing any more. What came, and was not read, with the places it belongs to.
+    fn end(&mut self, table: &mut Table) -> Vec<(usize, Box<Unread>)> {
         match self {
             #[cfg(target_os = "linux")]
-            Kernel::Uring(uring) => uring.end(bell, table),
+            Kernel::Uring(uring) => uring.end(table),
             // What is registered goes with the descriptor it is registered at.
-            _ => {}
+            _ => Vec::new(),
+        }
+    }
+
+    /// A descriptor has left, and its entry was closed.
+    fn leave(&mut self, token: Token, table: &mut Table) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(uring) => uring.leave(token, table),
+            _ => kernel!(self, settle(token.index(), table)),
+        }
+    }
+
+    /// A read with room for so many bytes waits: what comes is to be put aside for it. Says whether it will be.
+    fn want(&mut self, token: Token, room: usize) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(uring) if room > 0 => {
+                uring.want(token.index(), room);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether something was put aside.
+    fn is_ahead(&self, token: Token) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(uring) => uring.is_ahead(token.index()),
+            _ => false,
+        }
+    }
+
+    fn offer<R>(&mut self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(uring) => uring.offer(token.index(), take),
+            _ => None,
+        }
+    }
+
+    fn quit(&mut self, token: Token, table: &mut Table) -> Option<Box<Unread>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Kernel::Uring(uring) => uring.quit(token.index(), table),
+            _ => None,
         }
     }
 }
@@ -427,7 +524,7 @@ impl Shared {
 
     /// Takes a descriptor out of this reactor, on whatever thread. Afterwards it may join another one, or be closed.
     pub(crate) fn leave(self: &Arc<Self>, fd: BorrowedFd<'_>, token: Token) {
-        if self.ended.load(Ordering::Acquire) {
+        if self.mail.is_closed() {
             return;
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -438,22 +535,37 @@ impl Shared {
         }
         with_current(|current| match current {
             Some(reactor) if Arc::ptr_eq(reactor.shared(), self) => reactor.close(token),
-            _ => self.depart(token),
+            _ => {
+                let _it_ended = self.send(Letter::Left(token));
+            }
         });
     }
 
-    /// Tells the domain, which is another one, to close the entry.
-    fn depart(&self, token: Token) {
-        self.departures.lock().unwrap_or_else(PoisonError::into_inner).push(token);
-        self.departed.store(true, Ordering::Release);
-        self.bell.ring();
+    /// Has a stream closed whose read waits there, on another domain.
+    pub(crate) fn close(&self, token: Token, fd: OwnedFd) {
+        let _closed_at_once = self.send(Letter::Closed(token, fd));
     }
 
-    fn take_departures(&self) -> Vec<Token> {
-        if !self.departed.load(Ordering::Relaxed) || !self.departed.swap(false, Ordering::Acquire) {
-            return Vec::new();
+    /// Asks that domain for what came for a read of a stream; `point`, of the domain `to`, is resumed when it is there. Says whether it is
+    /// there already.
+    pub(crate) fn fetch(&self, token: Token, handover: &Arc<Handover>, to: &Arc<Shared>, point: PointId) -> bool {
+        let letter = Letter::Fetch { token, handover: Arc::clone(handover), to: Arc::clone(to), point };
+        self.send(letter).is_err() && self.fetched(token, handover)
+    }
+
+    /// Whether what came is there, where the domain has ended at the latest.
+    pub(crate) fn fetched(&self, token: Token, handover: &Handover) -> bool {
+        if self.mail.is_closed() {
+            handover.fill(|| self.mail.left(token));
         }
-        core::mem::take(&mut *self.departures.lock().unwrap_or_else(PoisonError::into_inner))
+        handover.is_filled()
+    }
+
+    /// Rings after it, so that the domain looks. An ended one gives it back.
+    fn send(&self, letter: Letter) -> Result<(), Letter> {
+        self.mail.post(letter)?;
+        self.bell.ring();
+        Ok(())
     }
 }
 

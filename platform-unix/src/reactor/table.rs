@@ -284,6 +284,11 @@ impl Table {
         }
     }
 
+    /// Lets these be resumed by the next `select`.
+    pub(super) fn release(&mut self, points: Vec<PointId>) {
+        self.released.extend(points);
+    }
+
     /// Resumes those whose socket has left. Says whether there were any.
     pub(super) fn resume_released(&mut self, resume: &mut dyn FnMut(PointId)) -> bool {
         let any = !self.released.is_empty();

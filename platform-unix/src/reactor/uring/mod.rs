@@ -18,7 +18,9 @@
 //!
 //! Everything here belongs to the domain.
 
+mod buffers;
 mod operations;
+mod receive;
 mod ring;
 
 use std::io;
@@ -30,9 +32,12 @@ use matou_core::PointId;
 use matou_core::platform::Wait;
 use rustix::event::PollFlags;
 
+use self::buffers::Buffers;
 use self::operations::{Kind, Number, Operations};
+use self::receive::Receiving;
 use self::ring::{Ring, Sleep};
 use super::table::{Direction, Readiness, Table, Token};
+use super::unread::Unread;
 use crate::interrupt::Bell;
 use crate::time::clock;
 
@@ -44,6 +49,7 @@ const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 
 pub(super) struct Uring {
     ring: Ring,
+    buffers: Buffers,
     operations: Operations,
     /// What is under way for each entry of the table.
     entries: Vec<Entry>,
@@ -54,34 +60,41 @@ pub(super) struct Uring {
     bell: RawFd,
     /// Whether the kernel watches the bell.
     watches_bell: bool,
+    /// Whether the bell rang outside of `select`: the next one does not sleep.
+    rung: bool,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Entry {
     polls: [Option<Number>; 2],
+    /// Whether one that waits to read asks for readiness, and not for what comes.
+    polls_reads: bool,
+    receiving: Receiving,
     /// Whether it is among `changed`.
     changed: bool,
 }
 
 impl Uring {
     pub(super) fn new(bell: &Bell) -> io::Result<Uring> {
+        let ring = Ring::new()?;
         Ok(Uring {
-            ring: Ring::new()?,
+            buffers: Buffers::new(&ring)?,
+            ring,
             operations: Operations::default(),
             entries: Vec::new(),
             changed: Vec::new(),
             unwanted: Vec::new(),
             bell: bell.as_fd().as_raw_fd(),
             watches_bell: false,
+            rung: false,
         })
     }
 
     /// Begins to watch a descriptor for `direction`.
     pub(super) fn join(&mut self, _fd: BorrowedFd<'_>, token: Token, _direction: Direction) -> io::Result<()> {
         if token.index() >= self.entries.len() {
-            self.entries.resize(token.index() + 1, Entry::default());
+            self.entries.resize_with(token.index() + 1, Entry::default);
         }
-        self.note(token.index());
         Ok(())
     }
 
@@ -94,7 +107,8 @@ impl Uring {
     }
 
     /// Watches a descriptor that joined for `direction` too.
-    pub(super) fn watch(&mut self, _fd: BorrowedFd<'_>, token: Token, _direction: Direction) -> io::Result<()> {
+    pub(super) fn watch(&mut self, _fd: BorrowedFd<'_>, token: Token, direction: Direction) -> io::Result<()> {
+        self.entries[token.index()].polls_reads |= direction == Direction::Read;
         self.note(token.index());
         Ok(())
     }
@@ -116,12 +130,20 @@ impl Uring {
     pub(super) fn select(&mut self, wait: Wait, bell: &Bell, table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
         self.follow(table)?;
         let sleep = match wait {
+            _ if std::mem::take(&mut self.rung) => {
+                bell.answer(bell.has_edges());
+                Sleep::No
+            }
             Wait::No => Sleep::No,
             Wait::Until(deadline) => Sleep::For(deadline.saturating_duration_since(clock())),
             Wait::Forever => Sleep::Forever,
         };
         self.ring.enter(sleep)?;
-        self.take(bell, table, resume)
+        self.take(table, resume)?;
+        if std::mem::take(&mut self.rung) {
+            bell.answer(bell.has_edges());
+        }
+        Ok(())
     }
 
     /// Takes back what nobody waits for any more, and begins what somebody does.
@@ -137,8 +159,11 @@ impl Uring {
             entry.changed = false;
             let (open, wanted) = (table.open_at(index as RawFd), table.wanted(index as usize));
             for direction in DIRECTIONS {
+                if direction == Direction::Read {
+                    entry.polls_reads &= wanted.read;
+                }
                 let poll = &mut entry.polls[direction as usize];
-                let token = open.filter(|_| wanted.has(direction));
+                let token = open.filter(|_| wanted.has(direction) && (direction == Direction::Write || entry.polls_reads));
                 if let Some(number) = *poll
                     && self.operations.get_mut(number).map(|operation| operation.token) != token
                 {
@@ -154,24 +179,56 @@ impl Uring {
                         .push(&opcode::PollAdd::new(types::Fd(index as RawFd), flags(direction)).build().user_data(number.to_bits()))?;
                 }
             }
+            if let Some(token) = open
+                && wanted.read
+            {
+                self.begin_receive(index as usize, token)?;
+            }
         }
         changed.clear();
         self.changed = changed;
         while let Some(number) = self.unwanted.pop() {
-            if let Some(operation) = self.operations.get_mut(number) {
-                operation.cancelled = true;
-                let cancel = opcode::AsyncCancel::new(number.to_bits()).build().user_data(CANCELLATION);
-                self.ring.push(&cancel.flags(Flags::SKIP_SUCCESS))?;
-            }
+            self.cancel(number)?;
         }
         Ok(())
     }
 
+    /// A descriptor has left: nothing that is under way may hold on to its file, since whoever closes it means to.
+    pub(super) fn leave(&mut self, token: Token, table: &mut Table) {
+        let Some(entry) = self.entries.get_mut(token.index()) else { return };
+        let polls: Vec<_> = entry.polls.iter_mut().filter_map(Option::take).collect();
+        if !polls.is_empty() {
+            // An error is `enter`'s, and shows in the next `select`.
+            let _taken_back = self.take_back(&polls, table);
+        }
+    }
+
+    /// Takes operations back, and waits until the kernel has let go of them. Those whose event came meanwhile are resumed by the next `select`.
+    fn take_back(&mut self, numbers: &[Number], table: &mut Table) -> io::Result<()> {
+        for &number in numbers {
+            self.cancel(number)?;
+        }
+        let mut resumed = Vec::new();
+        let mut ended = Ok(());
+        while ended.is_ok() && numbers.iter().any(|&number| self.operations.get_mut(number).is_some()) {
+            ended = self.ring.enter(Sleep::Forever).and_then(|()| self.take(table, &mut |point| resumed.push(point)));
+        }
+        table.release(resumed);
+        ended
+    }
+
+    fn cancel(&mut self, number: Number) -> io::Result<()> {
+        let Some(operation) = self.operations.get_mut(number) else { return Ok(()) };
+        operation.cancelled = true;
+        let cancel = opcode::AsyncCancel::new(number.to_bits()).build().user_data(CANCELLATION);
+        self.ring.push(&cancel.flags(Flags::SKIP_SUCCESS))
+    }
+
     /// *Taken in whole*.
-    fn take(&mut self, bell: &Bell, table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
+    fn take(&mut self, table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
         loop {
             while let Some(completion) = self.ring.next() {
-                self.completed(&completion, bell, table, resume);
+                self.completed(&completion, table, resume);
             }
             if !self.ring.has_more() {
                 return Ok(());
@@ -180,19 +237,21 @@ impl Uring {
         }
     }
 
-    fn completed(&mut self, completion: &cqueue::Entry, bell: &Bell, table: &mut Table, resume: &mut dyn FnMut(PointId)) {
+    fn completed(&mut self, completion: &cqueue::Entry, table: &mut Table, resume: &mut dyn FnMut(PointId)) {
         match completion.user_data() {
             BELL => {
                 self.watches_bell = cqueue::more(completion.flags());
-                bell.answer(bell.has_edges());
+                self.rung = true;
             }
             // One that came too late: its operation has completed.
             CANCELLATION => {}
             bits => {
                 let number = Number::from_bits(bits);
                 let Some(operation) = self.operations.end(number) else { return };
-                let Kind::Poll(direction) = operation.kind;
                 let index = operation.token.index();
+                let Kind::Poll(direction) = operation.kind else {
+                    return self.received(number, index, operation.cancelled, completion, table, resume);
+                };
                 let poll = &mut self.entries[index].polls[direction as usize];
                 if *poll == Some(number) {
                     *poll = None;
@@ -205,16 +264,22 @@ impl Uring {
         }
     }
 
-    /// Takes everything back, and waits until the kernel has let go of it. For the end.
-    pub(super) fn end(&mut self, bell: &Bell, table: &mut Table) {
-        for entry in &mut self.entries {
-            self.unwanted.extend(entry.polls.iter_mut().filter_map(Option::take));
+    /// Takes everything back, and waits until the kernel has let go of it. Gives what is ahead, with the places it belongs to.
+    pub(super) fn end(&mut self, table: &mut Table) -> Vec<(usize, Box<Unread>)> {
+        let mut left = Vec::new();
+        for index in 0..self.entries.len() {
+            self.unwanted.extend(self.entries[index].polls.iter_mut().filter_map(Option::take));
+            left.extend(self.quit(index, table).map(|unread| (index, unread)));
         }
         self.changed.clear();
         let mut ended = self.follow(table);
         while ended.is_ok() && self.operations.len() > 0 {
-            ended = self.ring.enter(Sleep::Forever).and_then(|()| self.take(bell, table, &mut |_| ()));
+            ended = self.ring.enter(Sleep::Forever).and_then(|()| self.take(table, &mut |_| ()));
         }
+        if ended.is_ok() {
+            self.buffers.let_go();
+        }
+        left
     }
 }
 

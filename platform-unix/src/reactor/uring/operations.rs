@@ -10,6 +10,8 @@ use super::super::table::{Direction, Token};
 pub(super) enum Kind {
     /// To say when the descriptor is ready.
     Poll(Direction),
+    /// To put what comes into a buffer.
+    Receive,
 }
 
 /// One operation.

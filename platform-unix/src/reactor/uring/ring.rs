@@ -6,8 +6,8 @@
 //!
 //! # Invariants
 //!
-//! - *No pointers*: no operation names memory of a caller's. What is received goes to the buffers of [`buffers`](super::buffers), which
-//!   the ring outlives nothing of: see there.
+//! - *No pointers*: no operation names memory of a caller's. What is received goes to the [`buffers`](super::buffers) of the domain, which
+//!   stay until nothing is under way.
 //! - *All at once*: every operation that was [pushed](Ring::push) is handed over by the next `enter`, before anything completes in it.
 
 #![allow(unsafe_code)] // Whoever hands an operation to the kernel answers for the memory that it names.
@@ -97,6 +97,16 @@ impl Ring {
     /// The next one that has completed.
     pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
         self.ring.completion().next()
+    }
+
+    /// Lets receives take buffers of this ring of buffers.
+    ///
+    /// # Safety
+    ///
+    /// `slots` is the beginning of a page, with room for `count` entries, and lives until no operation is under way.
+    pub(super) unsafe fn register_buffers(&self, slots: u64, count: u16, group: u16) -> io::Result<()> {
+        // SAFETY: the caller's.
+        unsafe { self.ring.submitter().register_buf_ring_with_flags(slots, count, group, 0) }.map_err(explain)
     }
 
     fn call(&mut self, want: u32, flags: EnterFlags, longest: Option<Duration>) -> Result<(), Errno> {
