@@ -105,6 +105,11 @@ impl Buffers {
         self.there < RESERVE
     }
 
+    /// Whether nothing is held.
+    pub(super) fn are_all_there(&self) -> bool {
+        self.there == COUNT
+    }
+
     /// Nothing is under way any more, and nothing will be.
     pub(super) fn let_go(&mut self) {
         self.unused = true;

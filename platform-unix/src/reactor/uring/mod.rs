@@ -277,6 +277,7 @@ impl Uring {
             ended = self.ring.enter(Sleep::Forever).and_then(|()| self.take(table, &mut |_| ()));
         }
         if ended.is_ok() {
+            debug_assert!(self.buffers.are_all_there(), "whoever had one has given it back");
             self.buffers.let_go();
         }
         left
