@@ -18,11 +18,14 @@ use crate::domain::Domain;
 /// uses [`poll_effect`] instead. Outside a task it is always ready.
 pub fn poll_budget(cx: &mut Context<'_>) -> Poll<()> {
     let spent = Domain::with(|domain| !domain.count_effect()).unwrap_or(false);
-    if spent {
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    Poll::Ready(())
+    if spent { out_of_turn(cx) } else { Poll::Ready(()) }
+}
+
+/// The budget is used up: the others have their turn, and then this task goes on.
+#[cold]
+pub(crate) fn out_of_turn<R>(cx: &Context<'_>) -> Poll<R> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Polls an awaited effect: takes one from the current task's budget, and is pending, with the waker woken, when none is left. An effect that

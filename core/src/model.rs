@@ -1,18 +1,32 @@
-//! What the model checker sees of the lock-free parts: the mailbox over nodes of its own, and a task's state word.
+//! What the model checker sees of the lock-free parts: the mailbox over nodes of its own, a task's state word, its memory, the places of
+//! a pool, and the door of a run.
 //!
 //! Thin wrappers, so that the models run the code that ships.
 
 #![allow(unsafe_code, missing_docs, missing_debug_implementations)] // For the models alone.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::future::{Ready, ready};
+use core::panic::Location;
 use core::ptr::NonNull;
+use core::task::Waker;
 
 use crate::container::mailbox::Mailbox;
 pub use crate::container::mailbox::Slept;
 use crate::container::{Chain, Next};
+use crate::domain::shared::Run;
+use crate::domain::survey::Door;
+use crate::id::{DomainId, TaskId};
 use crate::platform::Interrupt;
+use crate::run::Config;
+pub use crate::shim::fault;
 pub use crate::shim::modelled::{AtomicBool, AtomicUsize};
-use crate::task::state::State;
+use crate::task::cell::{Beside, Made, Storage, TaskCell};
+use crate::task::pool::TaskPool;
+use crate::task::state::{Found, State};
+use crate::task::{self, Birth, InboxChain, Parent, TaskRef, waker};
 
 /// A node with a state word, as a task has.
 pub struct Node {
@@ -54,11 +68,16 @@ impl Node {
     pub fn attend(&self) -> Seen {
         // A domain queues the nodes it took by the same link, and lets go of it before it attends.
         self.next.set(None);
-        match self.state.attend() {
-            crate::task::state::Found::Woken => Seen::Woken,
-            crate::task::state::Found::Cancelled => Seen::Cancelled,
-            crate::task::state::Found::Ended => Seen::Ended,
-        }
+        Seen::from(self.state.attend())
+    }
+
+    /// A node that its maker is about to push.
+    pub fn queued(id: usize) -> Self {
+        Node { next: Next::new(None), state: State::queued(), id }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.state.is_cancelled()
     }
 
     /// Whether the node is in an inbox, or about to be.
@@ -98,6 +117,16 @@ pub enum Seen {
     Woken,
     Cancelled,
     Ended,
+}
+
+impl From<Found> for Seen {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Woken => Seen::Woken,
+            Found::Cancelled => Seen::Cancelled,
+            Found::Ended => Seen::Ended,
+        }
+    }
 }
 
 /// A domain's mailbox.
@@ -155,3 +184,138 @@ impl Inbox {
         self.0.close();
     }
 }
+
+/// A task without a run, as its holders see it: its header, its wakers, its memory, and the mailbox of its home.
+///
+/// Its maker has three holds: that of the home domain, that of its parent's list, and that of its promise.
+pub struct Memory {
+    task: TaskRef,
+    home: Box<Mailbox<InboxChain>>,
+}
+
+type Cell = TaskCell<Made, Ready<()>, Freed, Watching>;
+
+/// What is called when the memory is freed.
+struct Freed(Box<dyn Fn()>);
+
+impl Beside for Freed {
+    fn name(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+enum Watching {}
+
+impl Storage for Watching {
+    unsafe fn free<T>(task: TaskRef) {
+        // SAFETY: a `Memory` alone has this storage, and is a `Cell` in a box.
+        let cell = unsafe { Box::from_raw(task.cast::<Cell>().as_ptr()) };
+        (cell.beside().0)();
+    }
+}
+
+// SAFETY: what the protocol under test is there to make true.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub fn new(freed: impl Fn() + 'static) -> Memory {
+        let home = Box::new(Mailbox::new());
+        let birth = Birth {
+            id: TaskId::new(DomainId::ZERO, 0),
+            home: NonNull::from(&*home),
+            parent: Parent::NOBODY,
+            born: Location::caller(),
+            held: true,
+            sent: false,
+        };
+        let cell = Box::new(Cell::of_future(&birth, ready(()), Freed(Box::new(freed))));
+        Memory { task: NonNull::from(Box::leak(cell)).cast(), home }
+    }
+
+    /// One more holder.
+    pub fn waker(&self) -> Waker {
+        // SAFETY: one of the three holds is there.
+        Waker::clone(&waker::borrowed(self.task))
+    }
+
+    /// One holder less.
+    ///
+    /// # Safety
+    /// It is one of the three, once.
+    pub unsafe fn let_go(&self) {
+        // SAFETY: promised by the caller.
+        unsafe { task::release(self.task) };
+    }
+
+    /// Drops the future and ends the task. Whether its node is in the inbox, or about to be.
+    ///
+    /// # Safety
+    /// By the home domain, which holds it, once.
+    pub unsafe fn end(&self) -> bool {
+        // SAFETY: promised by the caller.
+        unsafe {
+            task::clear(self.task);
+            self.task.as_ref().state.end()
+        }
+    }
+
+    /// Takes the node from the inbox, if it is there. By the home domain, which holds it.
+    pub fn attend(&self) -> Option<Seen> {
+        // SAFETY: who is in the inbox is held by its home.
+        self.home.take().last().map(|node| Seen::from(unsafe { node.as_ref() }.state.attend()))
+    }
+}
+
+/// The places of a pool of one task.
+#[derive(Clone, Copy)]
+pub struct Place(&'static TaskPool<1, 16>);
+
+impl Default for Place {
+    fn default() -> Self {
+        Place(Box::leak(Box::new(TaskPool::new())))
+    }
+}
+
+impl Place {
+    /// Calls `f` if the place was free, and frees it.
+    pub fn with<R>(self, f: impl FnOnce() -> R) -> Option<R> {
+        let place = self.0.take_place()?;
+        let result = f();
+        // SAFETY: taken above.
+        unsafe { TaskPool::<1, 16>::free_place(place) };
+        Some(result)
+    }
+}
+
+/// A run, as those see it who ask for its tree of tasks.
+pub struct House {
+    door: Arc<Door>,
+    run: Run,
+}
+
+impl Default for House {
+    fn default() -> Self {
+        let run = Run::new(Config::new());
+        House { door: run.door().clone(), run }
+    }
+}
+
+impl House {
+    /// The door is open while `f` runs. Afterwards nobody is inside.
+    pub fn while_open<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _opened = self.door.open(&self.run);
+        f()
+    }
+
+    /// Calls `f` inside, if the door is open.
+    pub fn visit<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        self.door.visit(|_| f())
+    }
+}
+
+// SAFETY: a run is shared by its domains' threads; a model asks for nothing else.
+unsafe impl Sync for House {}
+// SAFETY: as above.
+unsafe impl Send for House {}

@@ -461,3 +461,17 @@ impl<T: 'static> Gift<Here> for LocalResource<T> {
         Handle(self.shared.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owners_id_is_kept_whole() {
+        let shared = Shared::new((), Box::new(drop), Location::caller());
+        for bits in [0, 1, u64::from(u32::MAX), 1 << 32, 0x0123_4567_89ab_cdef] {
+            shared.set_owner_id(TaskId::from_bits(bits));
+            assert_eq!(shared.owner_id().to_bits(), bits);
+        }
+    }
+}

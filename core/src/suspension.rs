@@ -11,7 +11,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 pub use crate::domain::points::POINTS;
-use crate::domain::points::Waited;
+use crate::domain::points::Standing;
 use crate::domain::{Domain, Epoch};
 use crate::effect;
 use crate::id::PointId;
@@ -103,6 +103,67 @@ impl Point {
     {
         Suspend { point: Some(self), register: Some(register) }
     }
+
+    /// As [`suspend`](Point::suspend), for those who write a future of their own around the point: ready once it was resumed, and from
+    /// then on. `register` is called in the first poll that does not find it resumed, and in no other unless it failed.
+    ///
+    /// ```
+    /// use std::task::{Context, Poll};
+    ///
+    /// use matou_core::PointId;
+    /// use matou_core::suspension::{Point, PointError};
+    ///
+    /// /// Waits for what `ask` asks the event source for. It keeps the point alone.
+    /// fn poll_event(point: &mut Point, ask: fn(PointId), cx: &mut Context<'_>) -> Poll<()> {
+    ///     let asked = |point| -> Result<(), PointError> { Ok(ask(point)) };
+    ///     point.poll_suspend(cx, asked).map(|resumed| resumed.expect("asking does not fail"))
+    /// }
+    /// # let _ = poll_event;
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `register`: the point is then as if it had never been registered.
+    ///
+    /// # Panics
+    /// When called in another domain or run than the point was made in.
+    ///
+    /// # Cancellation
+    /// It is the point that counts: see [`suspend`](Point::suspend).
+    pub fn poll_suspend<E>(&mut self, cx: &mut Context<'_>, register: impl FnOnce(PointId) -> Result<(), E>) -> Poll<Result<(), E>> {
+        let id = self.id;
+        let (standing, spent) = Domain::with(|domain| {
+            assert!(domain.epoch() == self.epoch, "a suspension point was polled on another domain than it was made on");
+            let standing = domain.points.standing(id, cx.waker());
+            (standing, standing == Standing::Fresh && !domain.count_effect())
+        })
+        .unwrap_or_else(|| panic!("a suspension point was polled outside its run"));
+        if spent {
+            return effect::out_of_turn(cx);
+        }
+        match standing {
+            Standing::Resumed => return Poll::Ready(Ok(())),
+            Standing::Waiting => return Poll::Pending,
+            Standing::Fresh | Standing::WaitingElsewhere => {}
+        }
+        // Before the registration: should it panic, there is none to be told of.
+        let waker = cx.waker().clone();
+        if standing == Standing::Fresh
+            && let Err(error) = register(id)
+        {
+            return Poll::Ready(Err(error));
+        }
+        let waited = Domain::with(|domain| {
+            let waited = domain.points.wait(id, waker);
+            if standing == Standing::Fresh && domain.is_traced() {
+                domain.trace_suspended(id);
+            }
+            waited
+        });
+        match waited {
+            Some(Ok(_replaced)) => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 impl Drop for Point {
@@ -146,41 +207,15 @@ where
     type Output = Result<(), E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(point) = &self.point else { panic!("a suspension point was polled after its result") };
-        let (id, epoch) = (point.id, point.epoch);
-        let fresh = Domain::with(|domain| {
-            assert!(domain.epoch() == epoch, "a suspension point was polled on another domain than it was made on");
-            domain.points.is_fresh(id)
-        })
-        .unwrap_or_else(|| panic!("a suspension point was polled outside its run"));
-        if fresh {
-            if effect::poll_budget(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if let Some(register) = self.register.take() {
-                if let Err(error) = register(id) {
-                    self.point = None;
-                    return Poll::Ready(Err(error));
-                }
-                Domain::with(|domain| {
-                    domain.points.registered(id);
-                    if domain.is_traced() {
-                        domain.trace_suspended(id);
-                    }
-                });
-            }
+        let Suspend { point, register } = &mut *self;
+        let Some(waiting) = point else { panic!("a suspension point was polled after its result") };
+        let polled = waiting.poll_suspend(cx, |id| match register.take() {
+            Some(register) => register(id),
+            None => panic!("a suspension point was polled after its registration panicked"),
+        });
+        if polled.is_ready() {
+            *point = None;
         }
-        let waker = cx.waker().clone();
-        match Domain::with(|domain| domain.points.wait(id, waker)) {
-            Some(Waited::Waiting(replaced)) => {
-                drop(replaced);
-                Poll::Pending
-            }
-            Some(Waited::Fresh) => unreachable!("it was registered above"),
-            Some(Waited::Resumed) | None => {
-                self.point = None;
-                Poll::Ready(Ok(()))
-            }
-        }
+        polled
     }
 }

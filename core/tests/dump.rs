@@ -366,3 +366,21 @@ fn a_question_put_just_before_a_domain_sleeps_is_answered() {
     });
     assert!(answered);
 }
+
+#[test]
+fn a_tree_of_more_tasks_than_a_domain_tells_of_says_so() {
+    let ran = run(&Bare, Config::new(), async {
+        let orphans = Orphans::new();
+        for _ in 0..100_000 {
+            orphans.spawn(pending::<()>());
+        }
+        let tree = ask().await;
+        assert!(tree.cut_short && tree.tasks.len() == 100_000, "the main task is one of them: {}", tree.tasks.len());
+        assert!(tree.to_string().ends_with("\nand more: a domain tells of 100000 tasks at a time\n"));
+        orphans.take().unwrap().cancel().await;
+        assert!(!ask().await.cut_short);
+        // An abnormal end takes them along.
+        Err::<(), _>("enough")
+    });
+    assert!(matches!(ran, Err(matou_core::RunError::Failed("enough"))));
+}

@@ -263,3 +263,27 @@ fn r46_what_outlives_its_run_is_inert() {
 fn a_period_of_zero_is_refused() {
     drop(interval(Duration::ZERO));
 }
+
+#[test]
+fn a_sleep_that_is_reset_waits_for_its_new_time() {
+    let clock = Virtual::default();
+    let main = async {
+        let mut sleep = pin!(sleep(Duration::from_nanos(100)));
+        let mut cx = Context::from_waker(Waker::noop());
+        // While it waits: the earlier time wakes nobody any more.
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+        sleep.as_mut().reset(Instant::from_nanos(300));
+        assert!(!sleep.is_elapsed());
+        sleep.as_mut().await;
+        assert_eq!(now(), Instant::from_nanos(300));
+        assert!(sleep.is_elapsed() && sleep.as_mut().poll(&mut cx).is_ready(), "its end stays");
+        // And after it has fired.
+        let mut later = now();
+        later += Duration::from_nanos(50);
+        sleep.as_mut().reset(later);
+        assert!(!sleep.is_elapsed());
+        sleep.as_mut().await;
+        assert_eq!(now(), Instant::from_nanos(350));
+    };
+    on(&clock, main).unwrap();
+}

@@ -1202,6 +1202,24 @@ fn r31_the_main_task_has_no_parent() {
 }
 
 #[test]
+fn r30_several_local_resources_go_to_one_task_with_one_that_is_not() {
+    let ended = run(&Bare, Config::new(), async {
+        let finalised = Finalised::new();
+        let sent = owned(1, &finalised);
+        let local = [2, 3].map(|number| {
+            let finalised = finalised.clone();
+            let local = LocalResource::new(std::rc::Rc::new(number), move |number| finalised.note((*number, here())));
+            local.own().unwrap();
+            local
+        });
+        let failing = Task::new().give(&local[0]).give(&sent).give(&local[1]).spawn(async { Err::<(), _>("it fails") }).unwrap();
+        assert!(matches!(failing.await, Err(Exit::Failed("it fails"))));
+        assert_eq!(finalised.take(), [(3, 0), (1, 0), (2, 0)], "last given first");
+    });
+    ended.unwrap();
+}
+
+#[test]
 fn r31_what_a_cancelled_child_transferred_is_finalised_quietly() {
     for (at, place) in sites() {
         for seed in 0..4 {

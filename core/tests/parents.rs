@@ -528,10 +528,20 @@ enum Theft {
     First,
     All,
     FirstDropped,
+    /// Among promises of its own, one of which has ended: the stranger's part is only the cancellation of the others.
+    FirstAfterItsOwn,
 }
 
-const THEFTS: [Theft; 7] =
-    [Theft::Await, Theft::AwaitTwiceAtOnce, Theft::Cancel, Theft::One, Theft::First, Theft::All, Theft::FirstDropped];
+const THEFTS: [Theft; 8] = [
+    Theft::Await,
+    Theft::AwaitTwiceAtOnce,
+    Theft::Cancel,
+    Theft::One,
+    Theft::First,
+    Theft::All,
+    Theft::FirstDropped,
+    Theft::FirstAfterItsOwn,
+];
 
 async fn steal(theft: Theft, promise: Promise<Token>, journal: Journal) {
     let _dropped = journal.at_drop("the stranger is dropped");
@@ -558,6 +568,12 @@ async fn steal(theft: Theft, promise: Promise<Token>, journal: Journal) {
         Theft::FirstDropped => {
             drop(await_first(vec![promise]));
             yield_now().await;
+        }
+        Theft::FirstAfterItsOwn => {
+            let token = Tally::new().token();
+            let own = spawn(async { Plain(token) });
+            until(|| own.is_ended()).await;
+            drop(await_first(vec![own, promise]).await);
         }
     }
     journal.write("the stranger was resumed");

@@ -13,6 +13,7 @@
 //! | the destructor of a waker, while a domain ends | sets timers and opens points anew |
 //! | a waker of a `Computation` | panics, completes it again, goes away with another waiter |
 //! | a finaliser | drops the future of an `await_all` |
+//! | the waker of a suspension point | drops another point, which the same look has resumed |
 //!
 //! What was a use of freed memory is seen for sure only by a sanitizer; the tests assert what the rules promise instead: how often things
 //! were dropped, the results, the reports, and how the run ended.
@@ -23,6 +24,7 @@ mod support;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -38,8 +40,8 @@ use matou_core::suspension::Point;
 use matou_core::sync::Computation;
 use matou_core::time::{Sleep, sleep, timeout};
 use matou_core::{
-    Config, Exit, LocalResource, Orphans, OwnershipError, Plain, Promise, ReportPlace, Resource, RunError, SpawnRefusal, Task, await_all,
-    await_first, parallel, run, scope, spawn, yield_now,
+    Config, Exit, LocalResource, Orphans, OwnershipError, Plain, PointId, Promise, ReportPlace, Resource, RunError, SpawnRefusal, Task,
+    await_all, await_first, parallel, run, scope, spawn, yield_now,
 };
 use support::Threads;
 use support::family::*;
@@ -607,4 +609,39 @@ fn a_finaliser_that_drops_a_future_over_several_promises_cancels_the_children() 
         assert_eq!(tally.all_dropped(), 6);
         assert_eq!(REPORTS.take(), []);
     });
+}
+
+#[test]
+fn a_waker_drops_another_point_that_the_same_look_resumed() {
+    let platform = Threads::new(0);
+    let hand = platform.hand(0);
+    let ran = run(&platform, Config::new(), async {
+        let open = || {
+            let point = Point::new().unwrap();
+            (point.id(), Box::pin(point.suspend(|_| Ok::<(), ()>(()))))
+        };
+        let ((woken, mut waiting), (dropped, mut other)) = (open(), open());
+        assert!(poll_under(&mut waiting, &on_wake(|| assert_eq!(drop_kept(), 1))).is_pending());
+        assert!(poll_under(&mut other, Waker::noop()).is_pending());
+        keep(other);
+        [woken, dropped].iter().for_each(|&point| hand.fire(point));
+        until(|| KEPT.with_borrow(|kept| kept.is_empty())).await;
+        waiting.await.unwrap();
+        // Its place is used again, once, by another id: the old one resumes nobody.
+        let opened = [open(), open(), open()];
+        let place = |id: PointId| id.to_bits() as u32;
+        let places: BTreeSet<u32> = opened.iter().map(|(id, _)| place(*id)).collect();
+        assert!(places.len() == 3 && places.contains(&place(dropped)), "{places:?}");
+        for (id, mut again) in opened {
+            assert!(id != dropped && poll_under(&mut again, Waker::noop()).is_pending());
+            let looks = hand.log().looks;
+            [woken, dropped].iter().for_each(|&point| hand.fire(point));
+            until(|| hand.log().looks > looks + 1).await;
+            assert!(poll_under(&mut again, Waker::noop()).is_pending());
+            hand.fire(id);
+            again.await.unwrap();
+        }
+    });
+    assert!(ran.is_ok());
+    assert_eq!(hand.log().cancelled, [], "one that was resumed is not told as given up");
 }

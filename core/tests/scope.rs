@@ -445,6 +445,51 @@ fn r47_an_orphans_that_outlives_a_scope_keeps_its_children() {
 }
 
 #[test]
+fn r47_an_orphans_that_outlives_an_inner_scope_is_the_outer_ones_to_end() {
+    for dropped in [false, true] {
+        each(|reach, seed| {
+            let tally = Tally::new();
+            go(1, seed, async {
+                let (outlived, begun) = (Cell::new(None), Cell::new(false));
+                let mut outer = Box::pin(scope(async {
+                    let orphans = Orphans::new();
+                    scope(async {
+                        let token = tally.token();
+                        reach.start_in(&orphans, move || async move {
+                            let _token = token;
+                            parked().await;
+                        });
+                    })
+                    .await;
+                    assert_eq!(orphans.len(), 1, "the inner scope left it alone");
+                    if !dropped {
+                        outlived.set(Some(orphans));
+                    }
+                    begun.set(true);
+                    parked().await;
+                }));
+                // Both forms: the collector goes in the outer scope, and its child with that; or it outlives that one, too.
+                while !begun.get() {
+                    assert!(poll_under(&mut outer, Waker::noop()).is_pending());
+                    yield_now().await;
+                }
+                drop(outer);
+                match outlived.take() {
+                    None => until(|| tally.dropped() == 1).await,
+                    Some(orphans) => {
+                        yield_now().await;
+                        assert_eq!((orphans.len(), tally.dropped()), (1, 0));
+                        orphans.take().unwrap().cancel().await;
+                    }
+                }
+            })
+            .unwrap();
+            assert_eq!(tally.all_dropped(), 1);
+        });
+    }
+}
+
+#[test]
 fn r47_what_an_orphans_that_outlives_its_scope_forgot_is_the_tasks() {
     for ended in [false, true] {
         each(|reach, seed| {

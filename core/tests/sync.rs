@@ -164,3 +164,14 @@ fn r43_a_wait_that_finds_the_value_is_ready_at_once() {
     trigger.signal();
     assert!(std::pin::pin!(trigger.wait()).poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
+
+#[test]
+fn r43_a_computation_that_nobody_else_holds_gives_its_value_out() {
+    let computation = Computation::new();
+    assert!(!computation.is_complete());
+    computation.try_complete("first").unwrap();
+    assert_eq!(computation.try_complete("second"), Err("second"));
+    assert!(computation.is_complete());
+    assert_eq!(computation.into_inner(), Some("first"));
+    assert_eq!(Computation::<&str>::new().into_inner(), None);
+}

@@ -373,6 +373,22 @@ fn r02_the_last_waker_a_promise_was_polled_with_is_woken_once_on_the_parents_dom
 }
 
 #[test]
+fn r02_a_promise_polled_again_under_the_same_waker_keeps_the_one_it_has() {
+    each(|reach, seed| {
+        go(1, seed, async {
+            let mut child = reach.start(parked);
+            let (waker, before) = (counting_clones(), clones());
+            for _ in 0..3 {
+                assert!(poll_under(&mut child, &waker).is_pending());
+            }
+            assert_eq!(clones() - before, 1);
+            child.cancel().await;
+        })
+        .unwrap();
+    });
+}
+
+#[test]
 fn r02_a_waker_that_panics_is_reported_and_the_result_is_there() {
     static REPORTS: Reports = Reports::new();
     each(|reach, seed| {

@@ -36,31 +36,31 @@ impl Listener {
 
 /// A connection, as far as a handler cares.
 pub(crate) trait Duplex {
-    async fn receive(&self) -> io::Result<Received>;
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn receive(&self) -> impl Future<Output = io::Result<Received>>;
+    fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>>;
 }
+
+/// Each kind for itself: a choice made at each call would be kept in the future of each.
+macro_rules! duplex {
+    ($($kind:ty),+) => {$(
+        impl Duplex for $kind {
+            fn receive(&self) -> impl Future<Output = io::Result<Received>> {
+                <$kind>::receive(self)
+            }
+
+            fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+                <$kind>::write(self, bytes)
+            }
+        }
+    )+};
+}
+duplex!(TcpStream, UnixStream, owned::TcpStream, owned::UnixStream);
 
 /// A connection that belongs to whoever holds it.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-impl Duplex for Stream {
-    async fn receive(&self) -> io::Result<Received> {
-        match self {
-            Stream::Tcp(stream) => stream.receive().await,
-            Stream::Unix(stream) => stream.receive().await,
-        }
-    }
-
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes).await,
-            Stream::Unix(stream) => stream.write(bytes).await,
-        }
-    }
 }
 
 /// A connection that belongs to a task.
@@ -91,22 +91,6 @@ impl OwnedStream {
         match self {
             OwnedStream::Tcp(stream) => stream.close(),
             OwnedStream::Unix(stream) => stream.close(),
-        }
-    }
-}
-
-impl Duplex for OwnedStream {
-    async fn receive(&self) -> io::Result<Received> {
-        match self {
-            OwnedStream::Tcp(stream) => stream.receive().await,
-            OwnedStream::Unix(stream) => stream.receive().await,
-        }
-    }
-
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            OwnedStream::Tcp(stream) => stream.write(bytes).await,
-            OwnedStream::Unix(stream) => stream.write(bytes).await,
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::platform::Interrupt;
 use crate::same;
 use crate::shipped::fifo::Fifo;
 use crate::shipped::list::List;
-use crate::shipped::mailbox::Mailbox;
+use crate::shipped::mailbox::{Mailbox, Slept};
 use crate::shipped::timer_queue::{TimerNode, TimerQueue};
 use crate::shipped::{Chain, Links, Next, Ring};
 
@@ -119,7 +119,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
     let mut model = Model::default();
     let mut order = 0;
     while !input.is_over() {
-        let (operation, node) = (input.below(17), input.below(NODES));
+        let (operation, node) = (input.below(18), input.below(NODES));
         done.push((operation, node));
         let (chained, listed) = (model.chained(node), model.list.contains(&node));
         match operation {
@@ -171,12 +171,27 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
             }
             13 if node < NODES / 2 => {
                 let may = model.inbox.is_empty() && !model.asleep;
-                same("whether it sleeps", inbox.sleep(), may)?;
+                let (mut looked, flagged) = (false, node == 0);
+                let slept = inbox.sleep(|| std::mem::replace(&mut looked, true) || flagged);
+                let due = match (may, flagged) {
+                    (false, _) => Slept::Refused,
+                    (true, true) => Slept::Flagged,
+                    (true, false) => Slept::Published,
+                };
+                same("whether it sleeps, and looked for flags", (slept, looked), (due, may))?;
                 model.asleep |= may;
             }
             13 => {
                 inbox.ring();
                 model.wakes();
+            }
+            17 if !model.asleep => {
+                let mut patience = node;
+                let seen = inbox.watch(|| {
+                    patience = patience.saturating_sub(1);
+                    patience > 0
+                });
+                same("whether a watch sees something", seen, !model.inbox.is_empty())?;
             }
             14 if !timers[node].is_linked() => {
                 let deadline = input.below(16) as u64;

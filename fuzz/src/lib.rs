@@ -15,20 +15,26 @@
 //! | [`domains`] | programs over several simulated domains, with a language, a machine and a model of their own |
 //! | [`sync`] | what tasks wait for, polled by hand |
 //! | [`containers`] | the containers of the core |
+//! | [`points`] | its table of suspension points |
+//! | [`sockets`] | the platform's reactor over a scripted kernel |
+//! | [`echo`] | the echo servers over scripted sockets |
 //! | `line` | the model of those who wait, for `domains` and `sync` |
-//! | [`input`] | bytes as a row of choices, for those three |
+//! | [`input`] | bytes as a row of choices, for all but the first |
 //!
 //! Three front ends use this library: the fuzz target, the same binary without libFuzzer, which tells what it thinks of files, and the
 //! tests, which need no nightly compiler. See `fuzz/README.md`.
 
 pub mod containers;
 pub mod domains;
+pub mod echo;
 pub mod event;
 pub mod input;
 mod line;
 pub mod machine;
 pub mod model;
+pub mod points;
 pub mod program;
+pub mod sockets;
 pub mod sync;
 pub mod verdict;
 mod watch;
@@ -38,8 +44,117 @@ mod watch;
 #[path = "../../core/src/container/mod.rs"]
 mod shipped;
 
+/// Its table of suspension points, as it ships.
+#[allow(dead_code, unreachable_pub)] // The same.
+#[path = "../../core/src/domain/points.rs"]
+mod points_shipped;
+
+/// The ids that the table gives out.
+#[allow(dead_code, unreachable_pub)] // The same.
+#[path = "../../core/src/id.rs"]
+mod id;
+
+#[allow(dead_code)] // The same.
+#[path = "../../platform-unix/src/interrupt.rs"]
+mod interrupt;
+/// The platform's reactor, with what stands around it: as they ship, over the kernel in `kernel/`.
+#[allow(dead_code, unused_imports, unreachable_pub)] // The same.
+#[path = "../../platform-unix/src/reactor/mod.rs"]
+mod reactor;
+#[path = "."]
+mod descriptor {
+    #[allow(dead_code)] // The same.
+    #[path = "../../platform-unix/src/descriptor/source.rs"]
+    pub(crate) mod source;
+}
+
+/// The echo servers, as they ship, but for what touches the system: sockets, signals, the command line.
+#[allow(dead_code)] // The same.
+#[path = "../../echo/src/acceptor.rs"]
+mod acceptor;
+#[path = "../../echo/src/context.rs"]
+mod context;
+#[allow(dead_code)] // The same.
+#[path = "../../echo/src/door.rs"]
+mod door;
+#[path = "../../echo/src/failure.rs"]
+mod failure;
+#[path = "../../echo/src/handler.rs"]
+mod handler;
+#[path = "../../echo/src/servers"]
+mod servers {
+    pub(crate) mod concurrent;
+    pub(crate) mod owned;
+    pub(crate) mod parallel;
+    pub(crate) mod sequential;
+}
+#[path = "echo/socket.rs"]
+mod socket;
+#[allow(dead_code)] // The same.
+#[path = "../../echo/src/stats.rs"]
+mod stats;
+
+/// The stop of an accept loop, without the signals that ask for it.
+mod stop {
+    use std::sync::Arc;
+
+    use matou_core::sync::Trigger;
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct Stop(Arc<Trigger>);
+
+    impl Stop {
+        pub(crate) fn new() -> Stop {
+            Stop(Arc::new(Trigger::new()))
+        }
+
+        pub(crate) async fn requested(&self) {
+            self.0.wait().await;
+        }
+
+        pub(crate) fn request(&self) {
+            self.0.signal();
+        }
+    }
+}
+
 // What those files name.
-use matou_core::{platform, time};
+#[cfg(feature = "alloc")]
+extern crate alloc;
+extern crate matou_core as matou_unix;
+use matou_core::platform;
+
+/// The time of the core and of the platform, by the clock of the scripted kernel.
+mod time {
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use matou_core::time::Instant;
+
+    pub(crate) fn clock() -> Instant {
+        Instant::from_nanos(rustix::kernel::now())
+    }
+}
+
+/// There are no signals here.
+mod signal {
+    use std::io;
+    use std::rc::Rc;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Registry;
+
+    #[allow(dead_code)] // The reactor keeps one where somebody listens.
+    pub(crate) struct Hub;
+
+    #[allow(dead_code)] // The same.
+    impl Hub {
+        pub(crate) fn new() -> io::Result<Rc<Hub>> {
+            Ok(Rc::new(Hub))
+        }
+
+        pub(crate) fn close(&self) {}
+    }
+}
 
 /// The core's shim, where one thread is all there is.
 mod shim {

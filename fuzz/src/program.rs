@@ -565,18 +565,3 @@ impl Writer {
 fn rarely(flag: bool) -> u8 {
     if flag { 7 } else { 0 }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_as_the_same_program() {
-        for seed in 0..2000 {
-            let program = Program::decode(&crate::chance(seed, 300));
-            let bytes = program.encode();
-            assert_eq!(Program::decode(&bytes), program);
-            assert_eq!(Program::decode(&bytes).encode(), bytes);
-        }
-    }
-}

@@ -35,5 +35,6 @@ const EVERYTHING: &str = "
     Born Refused Poll Returned Dropped CancelCalled CancelOver Left Gave Sent Received Protects OnCancellation Finally.true Finally.false
     Got.Value Got.Error Got.Panicked Scoped.true Scoped.false Owned Releasing Finalised Hooked HookRan HookGone
     Asked.0.true Asked.0.false Asked.1.true Asked.1.false Asked.2.true Asked.2.false Asked.3.true Asked.3.false Asked.4.true Asked.4.false
+    Cared.Ready Cared.Pending Cared.Empty Took.true Took.false NoNext Aside Forgot Ordered Disowned Transfers Arrived
     Outcome.Value Outcome.Error Outcome.Panicked Violation.StillHasChildren Violation.ResourceLeaked Deadlock
 ";

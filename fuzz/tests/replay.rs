@@ -41,6 +41,16 @@ fn the_named_seeds_are_the_programs_written_here() {
     }
 }
 
+#[test]
+fn what_is_written_is_read_as_the_same_program() {
+    for seed in 0..2000 {
+        let program = Program::decode(&chance(seed, 300));
+        let bytes = program.encode();
+        assert_eq!(Program::decode(&bytes), program);
+        assert_eq!(Program::decode(&bytes).encode(), bytes);
+    }
+}
+
 /// A model must reach every outcome: what the programs never show, they do not test.
 #[test]
 fn programs_by_chance_and_the_named_seeds_do_what_the_model_says_and_show_everything() {

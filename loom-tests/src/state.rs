@@ -266,3 +266,41 @@ fn a_cancellation_meets_a_wake() {
         met.note_if(woken == Asked::OnItsWay, "the wake joined the cancellation");
     });
 }
+
+/// A child is sent to its domain and cancelled at once: its domain polls it before it learns of that, or never.
+#[test]
+fn a_cancellation_meets_the_first_poll() {
+    const OUTCOMES: &[&str] =
+        &["it was never polled: cancelled before it arrived", "it was never polled: cancelled as it was to be", "it was polled once"];
+    explore_bounded(3, OUTCOMES, |met| {
+        let (home, task) = (Arc::new(Domain::new()), Arc::new(Task::sent(0)));
+        let parent = thread::spawn({
+            let (home, task) = (Arc::clone(&home), Arc::clone(&task));
+            move || {
+                task.send(&home);
+                task.cancel(&home)
+            }
+        });
+        home.start();
+        let mut polls = 0;
+        let mut late = false;
+        let mut seen = Vec::new();
+        while seen.last() != Some(&Seen::Cancelled) {
+            while home.arrivals().is_empty() {
+                let _ = home.sleep(|| false, Until::Bell);
+            }
+            seen.push(task.attend());
+            // As `Domain::poll_next`.
+            if seen.last() == Some(&Seen::Woken) {
+                if task.is_cancelled() { late = true } else { polls += 1 }
+            }
+        }
+        home.end();
+        let asked = parent.join().unwrap();
+        assert_eq!(asked == Asked::Push, seen.len() == 2, "cancelled before it was taken, it is not sent again");
+        assert!(polls <= 1);
+        met.note_if(seen.len() == 1, OUTCOMES[0]);
+        met.note_if(late, OUTCOMES[1]);
+        met.note_if(polls == 1, OUTCOMES[2]);
+    });
+}

@@ -330,3 +330,83 @@ fn a_channel_hands_its_places_and_values_over() {
         met.note(OUTCOMES[usize::from(!waited)]);
     });
 }
+
+/// Who waits for a trigger goes away while it is signalled; the next who waits is not the worse for it.
+#[test]
+fn a_trigger_is_left_by_who_waits() {
+    const OUTCOMES: &[&str] = &["it was signalled before", "it went away before"];
+    explore(OUTCOMES, |met| {
+        let shared = Arc::new((Trigger::new(), Watched::new(0)));
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.1.set(1);
+                assert!(shared.0.signal());
+            }
+        });
+        let at_once = polled_once_and_dropped(shared.0.wait()).is_some();
+        block_on(shared.0.wait());
+        assert_eq!(shared.1.get(), 1);
+        other.join().unwrap();
+        met.note(OUTCOMES[usize::from(!at_once)]);
+    });
+}
+
+/// One of two who wait for a computation goes away while it is completed.
+#[test]
+fn a_computation_is_left_by_one_who_waits() {
+    const OUTCOMES: &[&str] = &["it was complete before", "it went away before"];
+    explore_bounded(3, OUTCOMES, |met| {
+        let computation = Arc::new(Computation::new());
+        let other = thread::spawn({
+            let computation = Arc::clone(&computation);
+            move || {
+                let value = Watched::new(0);
+                value.set(1);
+                assert!(computation.try_complete(value).is_ok());
+            }
+        });
+        let mut stays = Box::pin(computation.wait());
+        let listed = stays.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        let at_once = polled_once_and_dropped(computation.wait()).is_some();
+        let value = if listed { block_on(stays) } else { block_on(computation.wait()) };
+        assert_eq!(value.get(), 1);
+        other.join().unwrap();
+        met.note(OUTCOMES[usize::from(!at_once)]);
+    });
+}
+
+/// A sender that waits for a place goes away as it is given one: the place goes to the next, and its value was sent or was not.
+#[test]
+fn a_channels_place_passes_from_who_goes_away_to_who_stays() {
+    const OUTCOMES: &[&str] = &["it had the place when it went", "it went without a place"];
+    explore_bounded(2, OUTCOMES, |met| {
+        let channel = Arc::new(Channel::<u8, 1>::new());
+        block_on(channel.send(1)).unwrap();
+        let goes = {
+            let channel = Arc::clone(&channel);
+            let mut send = Box::pin(async move { channel.send(2).await });
+            assert!(send.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            send
+        };
+        let stays = thread::spawn({
+            let channel = Arc::clone(&channel);
+            move || block_on(channel.send(3))
+        });
+        let received = Arc::new(StdBool::new(false));
+        let leaver = thread::spawn({
+            let received = Arc::clone(&received);
+            move || {
+                let late = received.load(Relaxed);
+                drop(goes);
+                late
+            }
+        });
+        assert_eq!(block_on(channel.receive()), Some(1));
+        received.store(true, Relaxed);
+        assert_eq!(block_on(channel.receive()), Some(3), "who has gone has sent nothing");
+        let late = leaver.join().unwrap();
+        stays.join().unwrap().unwrap();
+        met.note(OUTCOMES[usize::from(!late)]);
+    });
+}

@@ -193,6 +193,21 @@ impl Task {
         Task { node: Node::new(id), in_inbox: StdBool::new(false) }
     }
 
+    /// One that its maker, on another domain, sends to its home.
+    pub(crate) fn sent(id: usize) -> Task {
+        Task { node: Node::queued(id), in_inbox: StdBool::new(false) }
+    }
+
+    /// Sends one that was made so.
+    pub(crate) fn send(&self, home: &Domain) {
+        self.push(home);
+    }
+
+    /// Whether it was cancelled. By the home domain, before it polls.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
     /// As a waker that is used on another domain than the task's.
     pub(crate) fn wake(&self, home: &Domain) -> Asked {
         let asked = self.node.wake();

@@ -76,6 +76,7 @@
 
 mod blocking;
 mod builder;
+mod checked;
 mod descriptor;
 pub mod dump;
 pub mod fs;

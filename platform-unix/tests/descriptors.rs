@@ -6,7 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +67,8 @@ fn a_pipe_from_task_to_task(setup: &Setup) {
     setup.run(0, async {
         const MANY: usize = 1_000_003; // More than a pipe holds.
         let (reader, writer) = pipe()?;
+        assert_eq!(reader.as_raw_fd(), reader.get_ref().as_raw_fd());
+        assert_eq!(format!("{reader:?}"), format!("Async({:?})", reader.get_ref()));
         let child = spawn(async move { writer.write_all(&pattern(MANY)).await });
         assert!(read_to_end(&reader).await? == pattern(MANY));
         child.await?;

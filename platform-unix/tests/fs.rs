@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
@@ -145,6 +145,8 @@ fn directories(setup: &Setup) {
             let file_type = entry.file_type().await?;
             let metadata = entry.metadata().await?;
             assert_eq!(file_type, metadata.file_type());
+            assert_eq!(entry.ino(), std::os::unix::fs::MetadataExt::ino(&metadata));
+            assert_eq!(format!("{entry:?}"), format!("DirEntry({:?})", dir.join(&name)));
             if name == "a" {
                 assert!(file_type.is_dir());
             } else {
@@ -313,7 +315,8 @@ fn files_come_from_the_standard_library_and_go_back(setup: &Setup) {
     setup.run(0, async move {
         let path = scratch.path("file");
         fs::write(&path, "0123456789").await?;
-        let mut file = File::from_std(std::fs::File::open(&path)?);
+        let mut file = File::from(std::fs::File::open(&path)?);
+        assert_eq!(format!("{file:?}"), format!("File {{ fd: {}, .. }}", file.as_fd().as_raw_fd()));
         let mut clone = file.try_clone().await?;
         file.read_exact(&mut [0; 2]).await?;
         clone.read_exact(&mut [0; 2]).await?;

@@ -213,6 +213,8 @@ fn what_is_not_set_is_inherited_or_collected(setup: &Setup) {
             let output = both.stdout(Stdio::null()).output().await?;
             assert_eq!((output.stdout, output.stderr), (b"".to_vec(), b"err\n".to_vec()));
         }
+        let output = way.sh("echo out; echo err >&2").stderr(Stdio::null()).output().await?;
+        assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"".to_vec()));
         Ok(())
     });
 }

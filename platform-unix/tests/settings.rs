@@ -38,6 +38,9 @@ fn what_the_environment_says() {
 fn the_program_has_the_first_word() {
     let workers = Builder::new().domains(2).run(async { domain::available() });
     assert_eq!(workers.unwrap(), 2);
+    let workers = Builder::from_env().unwrap().domains(1).run(async { domain::available() });
+    assert_eq!(workers.unwrap(), 1);
+    assert_eq!(format!("{:?}", Builder::default()), format!("{:?}", Builder::new()));
     let ran = Builder::new().quanta(0).run(async {});
     assert!(matches!(ran, Err(RunError::Platform(error)) if error.kind() == io::ErrorKind::InvalidInput));
     let ran = Builder::new().domains(1 << 20).run(async {});

@@ -6,6 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use matou_unix::signal::{self, Kind};
-use matou_unix::{DomainId, RunError, call, domain, parallel, spawn, time, yield_now};
-use support::Setup;
+use matou_unix::{Builder, DomainId, RunError, call, domain, parallel, spawn, time, yield_now};
+use support::{Setup, in_a_child};
 
 everywhere! {
     a_signal_is_awaited
@@ -415,4 +416,25 @@ fn r20_a_domain_that_listens_is_idle(setup: &Setup) {
         assert!(used < Duration::from_millis(15), "{used:?} of 200 ms in {polls} polls");
         io::Result::Ok(())
     });
+}
+
+#[test]
+fn the_default_action_ends_the_process_as_if_nobody_had_handled_it() {
+    if let Some(output) = in_a_child("the_default_action_ends_the_process_as_if_nobody_had_handled_it", &[]) {
+        assert_eq!(output.status.signal(), Some(Kind::TERMINATE.as_raw()));
+        return;
+    }
+    let ran = Builder::new().environment(false).domains(0).run(async {
+        let mut signals = signal::signal(Kind::TERMINATE)?;
+        signal::raise(Kind::TERMINATE)?;
+        signals.recv().await?;
+        signal::default_action(Kind::TERMINATE)
+    });
+    unreachable!("{ran:?}");
+}
+
+#[test]
+fn a_kind_is_shown_by_its_name_or_its_number() {
+    assert_eq!(format!("{:?} {:?}", Kind::HANGUP, Kind::from_raw(1000)), "SIGHUP signal 1000");
+    assert!(signal::default_action(Kind::from_raw(1000)).is_err());
 }

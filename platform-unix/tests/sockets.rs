@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use matou_unix::net::{TcpListener, TcpStream, UdpSocket};
+use matou_unix::net::{TcpListener, TcpListenerBuilder, TcpStream, UdpSocket};
 use matou_unix::{call, domain, spawn, time, yield_now};
 use support::{Setup, any, join, listen, pattern};
 
@@ -137,6 +137,13 @@ fn the_options_arrive(setup: &Setup) {
             assert!(rustix::io::fcntl_getfd(fd)?.contains(rustix::io::FdFlags::CLOEXEC));
             assert!(rustix::fs::fcntl_getfl(fd)?.contains(rustix::fs::OFlags::NONBLOCK));
         }
+        // A builder begins with what `bind` does; both may be told otherwise.
+        let strict = TcpListenerBuilder::default().reuse_address(false).bind(any())?;
+        assert!(!rustix::net::sockopt::socket_reuseaddr(&strict)?);
+        let shares = TcpStream::builder().reuse_port(true).connect(addr).await?;
+        assert!(rustix::net::sockopt::socket_reuseport(&shares)?);
+        let alone = TcpStream::builder().connect(addr).await?;
+        assert!(!rustix::net::sockopt::socket_reuseport(&alone)?);
         // Without SO_REUSEPORT an address is bound once.
         let taken = TcpListener::bind(addr).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
@@ -195,7 +202,11 @@ fn datagrams(setup: &Setup) {
             assert_eq!(&buf[..n], sent, "a datagram is whole, the empty one too");
         }
         echo.await?;
-        let one = UdpSocket::from_std(one.into_std())?;
+        for broadcast in [true, false] {
+            one.set_broadcast(broadcast)?;
+            assert_eq!(rustix::net::sockopt::socket_broadcast(&one)?, broadcast);
+        }
+        let one = UdpSocket::from_std(std::net::UdpSocket::from(one))?;
         assert!(time::timeout(Duration::from_millis(2), one.recv(&mut [0; 1])).await.is_err());
         io::Result::Ok(())
     });

@@ -26,6 +26,7 @@ everywhere! {
     r45_streams_and_listeners_move
     many_clients_of_a_short_queue
     datagrams_to_a_path
+    datagrams_between_two_without_a_name
     datagrams_hold_their_sender_back
     a_task_owns_its_stream
 }
@@ -302,6 +303,23 @@ fn datagrams_to_a_path(setup: &Setup) {
         assert_eq!(other.send(b"gone").await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         let text = other.send_to(b"gone", &here).await.unwrap_err().to_string();
         assert!(text.contains("nobody listens there") && text.contains("matou-"), "{text}");
+        io::Result::Ok(())
+    });
+}
+
+fn datagrams_between_two_without_a_name(setup: &Setup) {
+    setup.run(0, async {
+        let (one, other) = UnixDatagram::pair()?;
+        assert!(one.local_addr()?.is_unnamed() && other.peer_addr()?.is_unnamed());
+        let mut buf = [0; 8];
+        for (from, to) in [(&one, &other), (&other, &one)] {
+            assert_eq!(from.send(b"meow").await?, 4);
+            assert_eq!((to.recv(&mut buf).await?, &buf[..4]), (4, &b"meow"[..]));
+        }
+        one.shutdown(Shutdown::Write)?;
+        assert_eq!(one.send(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(other.send(b"meow").await?, 4, "the other way is as it was");
+        assert_eq!(one.recv(&mut buf).await?, 4);
         io::Result::Ok(())
     });
 }

@@ -8,6 +8,9 @@
 pub(crate) mod fifo;
 pub(crate) mod list;
 pub(crate) mod mailbox;
+#[cfg(test)]
+#[cfg(all(feature = "std", not(loom)))]
+mod tests;
 pub(crate) mod timer_queue;
 
 use core::cell::Cell;

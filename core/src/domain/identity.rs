@@ -16,18 +16,24 @@ mod slot {
 
     use super::Domain;
 
+    #[cfg(not(any(loom, shuttle)))]
     std::thread_local! {
         static CURRENT: Cell<*mut Domain> = const { Cell::new(ptr::null_mut()) };
     }
+    #[cfg(any(loom, shuttle))]
+    crate::shim::thread_local! {
+        static CURRENT: Cell<*mut Domain> = Cell::new(ptr::null_mut());
+    }
 
     pub(super) fn get() -> *mut Domain {
-        CURRENT.get()
+        CURRENT.with(Cell::get)
     }
 
     pub(super) fn set(domain: *mut Domain) {
-        CURRENT.set(domain);
+        CURRENT.with(|current| current.set(domain));
     }
 
+    #[cfg(not(any(loom, shuttle)))]
     pub(super) fn thread() -> usize {
         CURRENT.with(|current| ptr::from_ref(current).addr())
     }
@@ -51,6 +57,7 @@ mod slot {
         _matou_context_set(domain.cast());
     }
 
+    #[cfg(not(any(loom, shuttle)))]
     pub(super) fn thread() -> usize {
         get().addr()
     }
@@ -116,9 +123,9 @@ pub(crate) fn is_set() -> bool {
 
 /// What tells this thread from all others at the moment; 0 where it is not known: without `std`, on a thread that runs no domain.
 pub(crate) fn current_thread() -> usize {
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     return crate::shim::current_thread();
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     slot::thread()
 }
 

@@ -107,11 +107,14 @@ impl List {
 }
 
 /// How a poll of a suspended future finds its point.
-pub(crate) enum Waited {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
     /// Not registered, not resumed.
     Fresh,
-    /// Registered, not resumed; the waker is kept, and the one it replaced is handed out.
-    Waiting(Option<Waker>),
+    /// Registered, not resumed, with the waker of this poll.
+    Waiting,
+    /// The same, with another one.
+    WaitingElsewhere,
     /// Resumed.
     Resumed,
 }
@@ -182,27 +185,25 @@ impl Points {
         Some(PointId { index, generation: place.generation })
     }
 
-    /// Keeps the waker of a registered point; tells how the point stands.
-    pub(crate) fn wait(&self, id: PointId, waker: Waker) -> Waited {
-        let table = &mut *self.table.borrow_mut();
-        match table.get(id) {
-            Some(place) if place.state == State::Waiting => Waited::Waiting(place.waker.replace(waker)),
-            Some(place) if place.state == State::Fresh => Waited::Fresh,
-            _ => Waited::Resumed,
+    /// How the point stands, in a poll with this waker.
+    pub(crate) fn standing(&self, id: PointId, waker: &Waker) -> Standing {
+        match self.table.borrow_mut().get(id) {
+            Some(Place { state: State::Fresh, .. }) => Standing::Fresh,
+            Some(Place { state: State::Waiting, waker: Some(kept), .. }) if kept.will_wake(waker) => Standing::Waiting,
+            Some(Place { state: State::Waiting, .. }) => Standing::WaitingElsewhere,
+            _ => Standing::Resumed,
         }
     }
 
-    /// How the point stands.
-    pub(crate) fn is_fresh(&self, id: PointId) -> bool {
-        self.table.borrow_mut().get(id).is_some_and(|place| place.state == State::Fresh)
-    }
-
-    /// The point was registered: from now on giving it up is told to the event source.
-    pub(crate) fn registered(&self, id: PointId) {
-        if let Some(place) = self.table.borrow_mut().get(id)
-            && place.state == State::Fresh
-        {
-            place.state = State::Waiting;
+    /// Keeps the waker of a point that was registered: from now on giving it up is told to the event source. The waker it replaces is handed
+    /// out, or this one where the point was resumed.
+    pub(crate) fn wait(&self, id: PointId, waker: Waker) -> Result<Option<Waker>, Waker> {
+        match self.table.borrow_mut().get(id) {
+            Some(place) if matches!(place.state, State::Fresh | State::Waiting) => {
+                place.state = State::Waiting;
+                Ok(place.waker.replace(waker))
+            }
+            _ => Err(waker),
         }
     }
 

@@ -16,7 +16,7 @@ use super::survey::{Door, Opened, Question};
 use crate::container::mailbox::Mailbox;
 use crate::id::{DomainId, TaskId};
 use crate::run::Config;
-use crate::shim::{AtomicBool, AtomicU32, AtomicUsize, Lock, Ordering};
+use crate::shim::{AtomicBool, AtomicU32, AtomicUsize, Lock, Ordering, fault};
 use crate::task::InboxChain;
 use crate::violation::Violation;
 
@@ -187,6 +187,9 @@ impl Run {
     /// A worker has made its event source, or will not have one.
     pub(crate) fn started(&self) {
         self.starting.fetch_sub(1, Ordering::AcqRel);
+        if fault("start_not_rung") {
+            return;
+        }
         self.mailbox(DomainId::ZERO).ring();
     }
 
@@ -209,6 +212,9 @@ impl Run {
     /// Ends the run, in order: domain 0 cancels the main task, and with it everything.
     pub(crate) fn abort(&self) {
         self.aborting.store(true, Ordering::Release);
+        if fault("abort_not_rung") {
+            return;
+        }
         self.mailbox(DomainId::ZERO).ring();
     }
 
@@ -219,7 +225,7 @@ impl Run {
     /// The main task has ended: the workers may leave.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        for mailbox in self.mailboxes.iter().skip(1) {
+        for mailbox in self.mailboxes.iter().skip(1).filter(|_| !fault("stop_not_rung")) {
             mailbox.mailbox.ring();
         }
     }
@@ -264,7 +270,7 @@ impl Run {
         if refused.is_some() {
             return;
         }
-        place.asked.store(true, Ordering::Release);
+        place.asked.store(!fault("question_unannounced"), Ordering::Release);
         place.mailbox.ring();
     }
 

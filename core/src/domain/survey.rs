@@ -28,7 +28,7 @@ use super::shared::Run;
 use crate::container::list::List;
 use crate::id::{DomainId, TaskId};
 use crate::outcome::{catch, discard};
-use crate::shim::{self, AtomicPtr, AtomicUsize, Lock, Ordering};
+use crate::shim::{self, AtomicPtr, AtomicUsize, Lock, Ordering, fault};
 use crate::task::{self, BelongingKind, Siblings, TaskRef, home, parent};
 use crate::time::Instant;
 use crate::violation::ReportPlace;
@@ -94,9 +94,10 @@ impl Default for Door {
 }
 
 impl Door {
-    pub(super) fn open<'a>(&'a self, run: &'a Run) -> Opened<'a> {
+    pub(crate) fn open<'a>(&'a self, run: &'a Run) -> Opened<'a> {
         self.run.store(ptr::from_ref(run).cast_mut(), Ordering::Relaxed);
-        self.word.fetch_and(!CLOSED, Ordering::Release);
+        let published = if fault("door_opened_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        self.word.fetch_and(!CLOSED, published);
         Opened(self)
     }
 
@@ -105,7 +106,7 @@ impl Door {
         struct Leave<'a>(&'a AtomicUsize);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Release);
+                self.0.fetch_sub(1, if fault("door_left_relaxed") { Ordering::Relaxed } else { Ordering::Release });
             }
         }
         // Who comes late is not counted: the run waits for none but those who were inside.
@@ -114,6 +115,8 @@ impl Door {
         }
         let before = self.word.fetch_add(1, Ordering::Acquire);
         let _leave = Leave(&self.word);
+        // The look that was made before it was counted.
+        let before = if fault("door_not_looked_at") { 0 } else { before };
         // SAFETY: *Door*: counted in before it was closed.
         (before & CLOSED == 0).then(|| f(unsafe { &*self.run.load(Ordering::Relaxed) }))
     }
@@ -125,7 +128,7 @@ pub(crate) struct Opened<'a>(&'a Door);
 impl Drop for Opened<'_> {
     fn drop(&mut self) {
         self.0.word.fetch_or(CLOSED, Ordering::AcqRel);
-        while self.0.word.load(Ordering::Acquire) != CLOSED {
+        while self.0.word.load(Ordering::Acquire) != CLOSED && !fault("door_not_waited") {
             shim::pause();
         }
     }

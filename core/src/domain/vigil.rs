@@ -81,7 +81,7 @@ impl Vigil {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::vec;
 

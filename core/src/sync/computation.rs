@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::fmt;
 
 use super::waiters::{SIGNAL, Waiters};
-use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+use crate::shim::{AtomicU8, Ordering, const_unless_loom, fault};
 
 const EMPTY: u8 = 0;
 const WRITING: u8 = 1;
@@ -67,7 +67,7 @@ impl<T> Computation<T> {
     #[doc(alias = "try_capture")]
     #[doc(alias = "try_cancel")]
     pub fn try_complete(&self, value: T) -> Result<(), T> {
-        let first = if cfg!(matou_fault = "computation_in_two_steps") {
+        let first = if fault("computation_in_two_steps") {
             let first = self.state.load(Ordering::Acquire) == EMPTY;
             self.state.store(WRITING, Ordering::Release);
             first
@@ -79,7 +79,7 @@ impl<T> Computation<T> {
         }
         // SAFETY: *Once*: we moved it from EMPTY.
         unsafe { *self.value.get() = Some(value) };
-        self.state.store(DONE, if cfg!(matou_fault = "computation_relaxed") { Ordering::Relaxed } else { Ordering::Release });
+        self.state.store(DONE, if fault("computation_relaxed") { Ordering::Relaxed } else { Ordering::Release });
         self.waiters.close();
         Ok(())
     }

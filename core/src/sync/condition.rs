@@ -6,7 +6,7 @@ use core::pin::pin;
 
 use super::mutex::MutexGuard;
 use super::waiters::{Grant, SIGNAL, Waiters};
-use crate::shim::const_unless_loom;
+use crate::shim::{const_unless_loom, fault};
 
 /// Where those wait who found, under a [`Mutex`](super::Mutex), that it is not yet time to go on.
 ///
@@ -63,7 +63,7 @@ impl Condition {
         let mut guard = Some(guard);
         let mut woken = pin!(self.waiters.wait(SIGNAL, pass_on));
         let grant = poll_fn(|cx| {
-            if cfg!(matou_fault = "condition_unlocks_first") {
+            if fault("condition_unlocks_first") {
                 guard = None;
             }
             let polled = woken.as_mut().poll(cx);
@@ -74,7 +74,7 @@ impl Condition {
             polled
         })
         .await;
-        let signal = (grant == Grant::Granted && !cfg!(matou_fault = "signal_kept_by_who_goes")).then(|| Signal { condition: self });
+        let signal = (grant == Grant::Granted && !fault("signal_kept_by_who_goes")).then(|| Signal { condition: self });
         let guard = mutex.lock().await;
         core::mem::forget(signal);
         guard

@@ -12,7 +12,7 @@ use super::waiters::{Grant, Waiters};
 use crate::domain::identity::current_thread;
 use crate::effect::poll_budget;
 use crate::outcome::{PanicMessage, catch, discard};
-use crate::shim::{AtomicUsize, Ordering, const_unless_loom};
+use crate::shim::{AtomicUsize, Ordering, const_unless_loom, fault};
 
 /// A value computed once, by the first task that asks for it, while the others wait.
 ///
@@ -138,7 +138,7 @@ struct Turn<'a>(&'a Waiters);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !cfg!(matou_fault = "lazy_turn_kept") {
+        if !fault("lazy_turn_kept") {
             self.0.release(1);
         }
     }

@@ -28,7 +28,7 @@ use core::task::{Context, Poll, Waker};
 
 use crate::domain::Domain;
 use crate::effect;
-use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+use crate::shim::{AtomicU8, Ordering, const_unless_loom, fault};
 
 const EMPTY: u8 = 0;
 const WAITING: u8 = 1;
@@ -79,7 +79,7 @@ impl Trigger {
     ///
     /// Miou: `Miou.Trigger.signal`.
     pub fn signal(&self) -> bool {
-        let published = if cfg!(matou_fault = "trigger_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        let published = if fault("trigger_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
         let before = self.state.fetch_or(SIGNALLED, published);
         if before & SIGNALLED != 0 {
             return false;
@@ -133,7 +133,7 @@ impl Trigger {
         let published = CLAIMED | if waker.is_some() { WAITING } else { EMPTY };
         // SAFETY: *Slot*: we hold LOCKED.
         let old = unsafe { core::mem::replace(&mut *self.slot.get(), waker) };
-        if cfg!(matou_fault = "trigger_published_unseen") {
+        if fault("trigger_published_unseen") {
             self.state.swap(published, Ordering::AcqRel);
             return Some(old);
         }

@@ -42,7 +42,7 @@ use crate::container::list::List;
 use crate::container::{Links, Ring};
 use crate::domain::Domain;
 use crate::effect;
-use crate::shim::{Lock, const_unless_loom};
+use crate::shim::{Lock, const_unless_loom, fault};
 use crate::violation::ReportPlace;
 
 /// What a waiter asks for that permits cannot give.
@@ -216,7 +216,7 @@ impl Waiters {
         let waker = cx.waker().clone();
         let (polled, unused) = self.0.with(|listed| {
             // Granted between the look and this one: who granted it may have found nobody.
-            if !cfg!(matou_fault = "waiter_looks_once")
+            if !fault("waiter_looks_once")
                 && let Some(grant) = listed.look(waiter, needs)
             {
                 return (Poll::Ready(grant), Some(waker));
@@ -249,7 +249,7 @@ impl Waiters {
         match stage {
             // It may have been the one for whose needs the permits were too few.
             Stage::Listed => self.release(0),
-            Stage::Granted if cfg!(matou_fault = "grant_not_passed_on") => {}
+            Stage::Granted if fault("grant_not_passed_on") => {}
             Stage::Granted => pass_on(),
             Stage::Idle | Stage::Swept => {}
         }

@@ -135,6 +135,14 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside> TaskCell<M, F, B, Heap> 
     }
 }
 
+#[cfg(loom)]
+impl<M, F: Future<Output: Outcome>, B, S> TaskCell<M, F, B, S> {
+    /// What is beside the payload.
+    pub(crate) fn beside(&self) -> &B {
+        &self.beside
+    }
+}
+
 impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, F, B, S> {
     const VTABLE: VTable =
         VTable { poll: Self::poll, clear: Self::clear, payload: Self::payload_of, free: S::free::<Self>, name: Self::name, how: Self::how };

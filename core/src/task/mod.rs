@@ -47,7 +47,7 @@ use crate::container::{Chain, Links, Next, Ring};
 #[cfg(feature = "alloc")]
 use crate::domain::group::Group;
 use crate::id::TaskId;
-use crate::shim::{AtomicU32, Ordering};
+use crate::shim::{AtomicU32, Ordering, fault};
 use crate::trace::How;
 
 /// A task, as the runtime holds it.
@@ -76,7 +76,7 @@ pub(crate) struct Header {
     pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
 }
 
-#[cfg(all(target_pointer_width = "64", not(loom)))]
+#[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
 const _: () = assert!(size_of::<Header>() <= 128, "a task costs at most 128 bytes beside its payload");
 
 /// A few bits of one domain's.
@@ -264,7 +264,13 @@ impl Header {
 
     /// One more holder.
     pub(crate) fn retain(&self) {
-        let before = self.refs.fetch_add(1, Ordering::Relaxed);
+        let before = if fault("retain_in_two_steps") {
+            let before = self.refs.load(Ordering::Relaxed);
+            self.refs.store(before + 1, Ordering::Relaxed);
+            before
+        } else {
+            self.refs.fetch_add(1, Ordering::Relaxed)
+        };
         if before > u32::MAX / 2 {
             abort("2³¹ wakers of one task: they are being leaked");
         }
@@ -278,7 +284,8 @@ impl Header {
 pub(crate) unsafe fn release(task: TaskRef) {
     // SAFETY: *Counted*: the caller holds it.
     unsafe {
-        if task.as_ref().refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let order = if fault("release_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        if task.as_ref().refs.fetch_sub(1, order) == 1 {
             debug_assert_eq!(task.as_ref().stage(), Stage::Empty, "whoever unlinked the task took or dropped its result");
             (task.as_ref().vtable.free)(task);
         }

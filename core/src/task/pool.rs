@@ -17,7 +17,7 @@ use crate::domain::Domain;
 use crate::error::Full;
 use crate::outcome::Outcome;
 use crate::promise::{Promise, PromiseOf};
-use crate::shim::{AtomicBool, AtomicUsize, Ordering};
+use crate::shim::{AtomicBool, AtomicUsize, Ordering, fault};
 
 /// Places for `TASKS` tasks whose futures and results take at most `BYTES` bytes each, without an allocator.
 ///
@@ -70,7 +70,8 @@ enum Pooled<const BYTES: usize> {}
 impl<const BYTES: usize> Storage for Pooled<BYTES> {
     unsafe fn free<T>(task: TaskRef) {
         // SAFETY: *Slot*: the task's cell lies at the beginning of its slot.
-        unsafe { task.cast::<Slot<BYTES>>().as_ref() }.taken.store(false, Ordering::Release);
+        let slot = unsafe { task.cast::<Slot<BYTES>>().as_ref() };
+        slot.taken.store(false, if fault("slot_freed_relaxed") { Ordering::Relaxed } else { Ordering::Release });
     }
 }
 
@@ -101,7 +102,14 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
         let first = self.next.load(Ordering::Relaxed);
         (0..TASKS).map(|step| (first.wrapping_add(step)) % TASKS).find_map(|index| {
             let slot = &self.slots[index];
-            let took = slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            let took = if fault("slot_taken_in_two_steps") {
+                let free = !slot.taken.load(Ordering::Acquire);
+                slot.taken.store(true, Ordering::Relaxed);
+                free
+            } else {
+                let order = if fault("slot_taken_relaxed") { Ordering::Relaxed } else { Ordering::Acquire };
+                slot.taken.compare_exchange(false, true, order, Ordering::Relaxed).is_ok()
+            };
             took.then(|| {
                 self.next.store(index + 1, Ordering::Relaxed);
                 slot
@@ -163,6 +171,21 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
         const { fits::<F, BYTES>() }
         // SAFETY: *Slot*: the place was just taken; the future fits, or this does not build.
         self.take().map(|slot| unsafe { Self::place(slot, birth, future) })
+    }
+}
+
+/// For the models: the hand-over of places without tasks in them.
+#[cfg(loom)]
+impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
+    pub(crate) fn take_place(&'static self) -> Option<TaskRef> {
+        self.take().map(|slot| NonNull::from(slot).cast())
+    }
+
+    /// # Safety
+    /// The place was taken, and is not used any more.
+    pub(crate) unsafe fn free_place(place: TaskRef) {
+        // SAFETY: promised by the caller.
+        unsafe { Pooled::<BYTES>::free::<()>(place) };
     }
 }
 

@@ -29,7 +29,7 @@
 //! A wake that finds `QUEUED` writes the word all the same: the write is what makes the waker's data visible to the poll that
 //! follows `attend`.
 
-use crate::shim::{AtomicU8, Ordering, const_unless_loom};
+use crate::shim::{AtomicU8, Ordering, const_unless_loom, fault};
 
 /// The node is in an inbox, or about to be.
 const QUEUED: u8 = 1;
@@ -93,10 +93,13 @@ impl State {
     fn request(&self, bits: u8) -> Send {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
-            if state & ENDED != 0 && !cfg!(matou_fault = "wake_after_end") {
+            if state & ENDED != 0 && !fault("wake_after_end") {
                 return Send::Ended;
             }
-            if cfg!(matou_fault = "wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
+            if fault("request_joins_any") && state & QUEUED != 0 {
+                return Send::OnItsWay;
+            }
+            if fault("wake_skips_write") && state & (QUEUED | bits) == QUEUED | bits {
                 return Send::OnItsWay;
             }
             match self.0.compare_exchange_weak(state, state | QUEUED | bits, Ordering::AcqRel, Ordering::Relaxed) {
@@ -115,13 +118,13 @@ impl State {
 
     /// Edge 3.
     pub(crate) fn attend(&self) -> Found {
-        let before = if cfg!(matou_fault = "attend_in_two_steps") {
+        let before = if fault("attend_in_two_steps") {
             // Two operations where one must decide: a cancellation in between is overwritten.
             let before = self.0.load(Ordering::Acquire);
             self.0.store(before & !QUEUED, Ordering::Release);
             before
         } else {
-            let seen = if cfg!(matou_fault = "attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+            let seen = if fault("attend_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
             self.0.fetch_and(!QUEUED, seen)
         };
         debug_assert!(before & QUEUED != 0, "a node taken from an inbox is marked as queued");
@@ -137,7 +140,7 @@ impl State {
     /// Edge 4. Whether the node is in an inbox, or about to be.
     #[must_use]
     pub(crate) fn end(&self) -> bool {
-        if cfg!(matou_fault = "end_in_two_steps") {
+        if fault("end_in_two_steps") {
             // Two operations where one must decide: a wake in between pushes a node that nobody waits for.
             let queued = self.0.load(Ordering::Acquire) & QUEUED != 0;
             self.0.fetch_or(ENDED, Ordering::AcqRel);
@@ -160,5 +163,81 @@ impl State {
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    fn at(bits: u8) -> State {
+        State(AtomicU8::new(bits))
+    }
+
+    fn bits(state: &State) -> u8 {
+        state.0.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_new_task_is_idle_or_on_its_way() {
+        assert_eq!((bits(&State::idle()), bits(&State::queued())), (0, QUEUED));
+    }
+
+    /// Every edge from every state: what it answers, and the state after it.
+    #[test]
+    fn each_edge_from_each_state() {
+        for before in 0..8 {
+            let [queued, cancelled, ended] = [QUEUED, CANCELLED, ENDED].map(|bit| before & bit == bit);
+            let state = at(before);
+            assert_eq!(state.is_cancelled(), cancelled);
+            #[cfg(feature = "alloc")]
+            {
+                assert_eq!(state.is_queued(), queued);
+                state.mark_cancelled();
+                assert_eq!(bits(&state), before | CANCELLED);
+            }
+            for (edge, requested) in [(State::wake as fn(&State) -> Send, QUEUED), (State::cancel, QUEUED | CANCELLED)] {
+                let state = at(before);
+                let (answer, after) = match (ended, queued) {
+                    (true, _) => (Send::Ended, before),
+                    (false, true) => (Send::OnItsWay, before | requested),
+                    (false, false) => (Send::Push, before | requested),
+                };
+                assert_eq!((edge(&state), bits(&state)), (answer, after), "from {before:03b}");
+            }
+            let state = at(before);
+            assert_eq!((state.end(), bits(&state)), (queued, before | ENDED), "from {before:03b}");
+            if queued {
+                let state = at(before);
+                let found = match (ended, cancelled) {
+                    (true, _) => Found::Ended,
+                    (false, true) => Found::Cancelled,
+                    (false, false) => Found::Woken,
+                };
+                assert_eq!((state.attend(), bits(&state)), (found, before & !QUEUED), "from {before:03b}");
+            }
+            if ended && !queued {
+                let state = at(before);
+                state.pass_on();
+                assert_eq!(bits(&state), before | QUEUED);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "marked as queued")]
+    fn what_was_in_no_inbox_is_not_attended_to() {
+        let _ = at(CANCELLED | ENDED).attend();
+    }
+
+    #[test]
+    #[cfg(all(feature = "std", debug_assertions))]
+    fn only_an_ended_node_in_no_inbox_is_passed_on() {
+        for before in (0..8).filter(|before| before & (QUEUED | ENDED) != ENDED) {
+            let state = at(before);
+            assert!(crate::outcome::catch(|| state.pass_on()).is_err(), "from {before:03b}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use core::task::{RawWaker, RawWakerVTable, Waker};
 use super::state::Send;
 use super::{Header, TaskRef, release};
 use crate::domain::Domain;
+use crate::shim::fault;
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
 
@@ -50,12 +51,15 @@ unsafe fn wake_by_ref(data: *const ()) {
     }
     match header.state.wake() {
         // SAFETY: *Queued*: we set the bit, so the link is ours, and *Kept*: the home domain lives until it takes the node.
-        Send::Push => unsafe { header.home.as_ref().push(task) },
-        Send::OnItsWay | Send::Ended => {}
+        Send::Push if !fault("wake_not_sent") => unsafe { header.home.as_ref().push(task) },
+        Send::Push | Send::OnItsWay | Send::Ended => {}
     }
 }
 
 unsafe fn drop(data: *const ()) {
+    if fault("waker_keeps_its_hold") {
+        return;
+    }
     // SAFETY: *Counted*: a waker that was cloned is counted.
     unsafe { release(task(data)) };
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
 #![allow(unsafe_code)] // A waker whose clone panics can only be made by hand.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,4 +115,25 @@ pub fn bomb(fault: Fault) -> ManuallyDrop<Waker> {
     let data = std::ptr::without_provenance(fault as usize);
     // SAFETY: the data is a number and the functions take it as such: nothing is owned and any thread may use it.
     ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(data, &VTABLE)) })
+}
+
+thread_local! {
+    static CLONES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A waker that does nothing, and whose clones are [counted](clones).
+pub fn counting_clones() -> Waker {
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        CLONES.set(CLONES.get() + 1);
+        RawWaker::new(data, &VTABLE)
+    }
+    unsafe fn nothing(_: *const ()) {}
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, nothing, nothing, nothing);
+    // SAFETY: there is no data.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) }
+}
+
+/// How often this thread has cloned such a waker.
+pub fn clones() -> usize {
+    CLONES.get()
 }

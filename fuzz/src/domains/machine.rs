@@ -13,12 +13,12 @@ use std::time::Duration;
 use matou_core::simulation::{Reason, Recording, Simulation};
 use matou_core::sync::{Channel, Mutex, MutexGuard, Permit, Semaphore};
 use matou_core::{
-    DomainId, EventsError, Exit, Promise, Report, Resource, RunError, Task, TaskId, await_all, await_first, await_one, current_task,
-    domain, hook, protect, scope, time, yield_now,
+    Care, DomainId, EventsError, Exit, Orphans, Promise, Report, Resource, RunError, Task, TaskId, await_all, await_first, await_one,
+    current_task, domain, hook, parallel, protect, scope, time, yield_now,
 };
 
 use super::{
-    Body, End, Ended, Event, For, MOST_HOOKS, MOST_TASKS, MUTEXES, Outcome, PERMITS, PLACES, Program, ROOM, SEMAPHORE, Step, VALUES,
+    Body, End, Ended, Event, For, Found, MOST_HOOKS, MOST_TASKS, MUTEXES, Outcome, PERMITS, PLACES, Program, ROOM, SEMAPHORE, Step, VALUES,
     Whither,
 };
 use crate::machine::quietly;
@@ -41,6 +41,8 @@ struct World {
     locks: RefCell<Rc<Locks>>,
     /// The runtime's name of each task, once it was seen.
     ids: RefCell<Vec<Option<TaskId>>>,
+    /// Resources that tasks have passed to their parents.
+    passed: RefCell<Vec<(usize, Owned)>>,
     resources: Cell<usize>,
     sent: Cell<usize>,
     hooks: Cell<usize>,
@@ -85,6 +87,7 @@ pub(super) fn observe(program: &Program) -> Seen {
         world.bodies.replace(Rc::new(program.bodies.clone()));
         world.locks.replace(Rc::default());
         world.ids.replace(vec![None]);
+        world.passed.take();
         world.resources.set(0);
         world.sent.set(0);
         world.hooks.set(0);
@@ -291,13 +294,26 @@ fn hooked() -> Option<Hooked> {
     })
 }
 
-/// Starts a child. What was to be given to one that is refused is the task's own.
-fn start(task: usize, body: usize, whither: Whither, gift: bool, scoped: bool, owned: &mut Vec<Owned>) -> Option<Child> {
-    let child = WORLD.with(|world| {
+/// A new task's number.
+fn number() -> usize {
+    WORLD.with(|world| {
         let mut ids = world.ids.borrow_mut();
         ids.push(None);
         ids.len() - 1
-    });
+    })
+}
+
+/// The number of a task that was started.
+fn number_of(id: TaskId) -> usize {
+    WORLD.with(|world| world.ids.borrow().iter().position(|known| *known == Some(id)).expect("its id was noted at the start"))
+}
+
+/// Where a child comes to.
+type Aside = Orphans<Token, Token>;
+
+/// Starts a child, which is kept aside where there is one to keep it. What was to be given to one that is refused is the task's own.
+fn start(task: usize, body: usize, whither: Whither, gift: bool, aside: Option<&Aside>, owned: &mut Vec<Owned>) -> Option<Child> {
+    let child = number();
     let gift = gift.then(|| own(task));
     let mut how = Task::new();
     let (pin, here) = match whither {
@@ -308,18 +324,26 @@ fn start(task: usize, body: usize, whither: Whither, gift: bool, scoped: bool, o
     if let Some(domain) = pin {
         how = how.pin(DomainId::new(domain));
     }
-    log(Event::Born { task: child, parent: task, pin, here, gift: gift.as_ref().map(|(resource, _)| *resource), scoped });
+    let given = gift.as_ref().map(|(resource, _)| *resource);
+    log(Event::Born { task: child, parent: task, pin, here, gift: given, aside: aside.is_some(), turn: None });
     if let Some((_, resource)) = &gift {
         how = how.give(resource);
     }
     let alive = Alive(child);
     let given = gift.clone();
-    let started = match here {
-        true => how.spawn(Traced::of(alive, body, given)).map_err(drop),
-        false => how.call(move || Traced::of(alive, body, given)).map_err(drop),
+    let held = |promise: Promise<_, _>| (promise.id(), Some(promise));
+    let kept = |id| (id, None);
+    let started = match (here, aside) {
+        (true, None) => how.spawn(Traced::of(alive, body, given)).map(held).map_err(drop),
+        (false, None) => how.call(move || Traced::of(alive, body, given)).map(held).map_err(drop),
+        (true, Some(aside)) => how.spawn_in(aside, Traced::of(alive, body, given)).map(kept).map_err(drop),
+        (false, Some(aside)) => how.call_in(aside, move || Traced::of(alive, body, given)).map(kept).map_err(drop),
     };
     match started {
-        Ok(promise) => Some((child, promise)),
+        Ok((id, promise)) => {
+            WORLD.with(|world| world.ids.borrow_mut()[child] = Some(id));
+            promise.map(|promise| (child, promise))
+        }
         Err(()) => {
             log(Event::Refused(child));
             owned.extend(gift);
@@ -328,16 +352,55 @@ fn start(task: usize, body: usize, whither: Whither, gift: bool, scoped: bool, o
     }
 }
 
+/// The outcome of a child, and what it has passed on.
+fn got(parent: usize, result: Result<Token, Exit<Token>>, owned: &mut Vec<Owned>) -> Outcome {
+    let outcome = outcome(result);
+    log(Event::Got { parent, outcome });
+    let passed: Vec<_> = WORLD.with(|world| world.passed.borrow_mut().extract_if(.., |(child, _)| outcome.of() == Some(*child)).collect());
+    for (_, (resource, handle)) in passed {
+        log(Event::Arrived { parent, resource });
+        owned.push((resource, handle));
+    }
+    outcome
+}
+
+/// Whether the last event is that this task was dropped.
+fn dropped_last(child: usize) -> bool {
+    WORLD.with(|world| matches!(world.events.borrow().last(), Some(Event::Dropped { task, .. }) if *task == child))
+}
+
+/// Children that are started in a time limit, by number: cut short, they are cancelled.
+struct Limited(Vec<usize>);
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|child| log(Event::CancelCalled(*child)));
+    }
+}
+
 fn numbers(children: &[Child]) -> Vec<usize> {
     children.iter().map(|(child, _)| *child).collect()
 }
 
-async fn awaited(parent: usize, children: &mut Vec<Child>, pick: usize) {
+async fn awaited(parent: usize, children: &mut Vec<Child>, pick: usize, owned: &mut Vec<Owned>) {
     if let Some((child, promise)) = take(children, pick) {
         log(Event::Waits(parent, For::All(vec![child])));
-        let outcome = outcome(promise.await);
-        log(Event::Got { parent, outcome });
+        let result = promise.await;
+        got(parent, result, owned);
     }
+}
+
+/// Awaits the next of those aside. Whether there was one.
+async fn next(parent: usize, aside: &Aside, owned: &mut Vec<Owned>) -> bool {
+    log(Event::Waits(parent, For::Aside));
+    match aside.next().await {
+        Some(result) => drop(got(parent, result, owned)),
+        None => {
+            log(Event::NoNext(parent));
+            return false;
+        }
+    }
+    true
 }
 
 async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token, Token> {
@@ -345,22 +408,21 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
     let room = || WORLD.with(|world| world.ids.borrow().len()) < MOST_TASKS;
     let behind = |pick: usize| (body + 1 < bodies.len() && room()).then(|| body + 1 + pick % (bodies.len() - body - 1));
     let mut held: Vec<Held<'_>> = Vec::new();
-    let mut hooks = Vec::new();
+    let (mut hooks, mut aside) = (Vec::new(), Aside::new());
     let (mut children, mut owned) = (Vec::new(), Vec::from_iter(gift));
     for step in &bodies[body].steps {
         match *step {
             Step::Start { body, whither, gift } => {
                 if let Some(body) = behind(body) {
-                    children.extend(start(task, body, whither, gift, false, &mut owned));
+                    children.extend(start(task, body, whither, gift, None, &mut owned));
                 }
             }
-            Step::Await(pick) => awaited(task, &mut children, pick).await,
+            Step::Await(pick) => awaited(task, &mut children, pick, &mut owned).await,
             Step::One => {
                 log(Event::Waits(task, For::One(numbers(&children))));
                 let (mut names, mut promises): (Vec<_>, Vec<_>) = std::mem::take(&mut children).into_iter().unzip();
                 if let Some(one) = await_one(&mut promises).await {
-                    let outcome = outcome(one);
-                    log(Event::Got { parent: task, outcome });
+                    let outcome = got(task, one, &mut owned);
                     names.retain(|&child| outcome.of() != Some(child));
                 }
                 children = names.into_iter().zip(promises).collect();
@@ -369,16 +431,16 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
                 let names = numbers(&children);
                 log(Event::Waits(task, For::First(names.clone())));
                 if let Some(first) = await_first(std::mem::take(&mut children).into_iter().map(|(_, promise)| promise).collect()).await {
-                    let outcome = outcome(first);
-                    log(Event::Got { parent: task, outcome });
+                    let outcome = got(task, first, &mut owned);
                     names.into_iter().filter(|&child| outcome.of() != Some(child)).for_each(|child| log(Event::CancelOver(child)));
                 }
             }
             Step::All => {
-                log(Event::Waits(task, For::All(numbers(&children))));
-                for all in await_all(std::mem::take(&mut children).into_iter().map(|(_, promise)| promise).collect()).await {
-                    log(Event::Got { parent: task, outcome: outcome(all) });
-                }
+                let asked = numbers(&children);
+                log(Event::Waits(task, For::All(asked.clone())));
+                let all = await_all(std::mem::take(&mut children).into_iter().map(|(_, promise)| promise).collect()).await;
+                let got = all.into_iter().map(|result| got(task, result, &mut owned).of()).collect();
+                log(Event::Ordered { asked, got });
             }
             Step::Cancel { child, wait } => {
                 if let Some((child, promise)) = take(&mut children, child) {
@@ -432,7 +494,7 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
                 let over = scope(async {
                     for whither in [Whither::Here, Whither::Anywhere] {
                         if let Some(body) = behind(body) {
-                            inner.extend(start(task, body, whither, false, true, &mut owned));
+                            inner.extend(start(task, body, whither, false, None, &mut owned));
                         }
                     }
                     if fails {
@@ -441,12 +503,99 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
                         return Err(());
                     }
                     while !inner.is_empty() {
-                        awaited(task, &mut inner, 0).await;
+                        awaited(task, &mut inner, 0, &mut owned).await;
                     }
                     Ok(())
                 })
                 .await;
                 log(Event::Scoped { task, failed: over.is_err() });
+            }
+            Step::Aside { body, whither, gift } => {
+                if let Some(body) = behind(body) {
+                    start(task, body, whither, gift, Some(&aside), &mut owned);
+                }
+            }
+            Step::Care => {
+                log(Event::Aside { task, count: aside.len() });
+                let cared = aside.care();
+                let found = match &cared {
+                    Care::Ready(promise) => Found::Ready(number_of(promise.id())),
+                    Care::Pending => Found::Pending,
+                    Care::Empty => Found::Empty,
+                };
+                log(Event::Cared { task, found });
+                if let Care::Ready(mut promise) = cared {
+                    match poll_fn(|cx| Poll::Ready(Pin::new(&mut promise).poll(cx))).await {
+                        Poll::Ready(result) => drop(got(task, result, &mut owned)),
+                        Poll::Pending => log(Event::Blocked(task)),
+                    }
+                }
+            }
+            Step::Take => {
+                let taken = aside.take();
+                log(Event::Took { task, child: taken.as_ref().map(|promise| number_of(promise.id())) });
+                children.extend(taken.map(|promise| (number_of(promise.id()), promise)));
+            }
+            Step::Next(None) => drop(next(task, &aside, &mut owned).await),
+            Step::Next(Some(millis)) => {
+                let _cut = time::timeout(Duration::from_millis(millis), next(task, &aside, &mut owned)).await;
+                log(Event::Waits(task, For::Soon));
+            }
+            Step::DropAside => {
+                log(Event::Forgot(task));
+                aside = Aside::new();
+            }
+            Step::Parallel { body, items } => {
+                let mut asked = Vec::new();
+                let items = (0..items).map_while(|turn| behind(body).map(|body| (turn, body))).map(|(turn, body)| {
+                    let child = number();
+                    asked.push(child);
+                    log(Event::Born { task: child, parent: task, pin: None, here: false, gift: None, aside: false, turn: Some(turn) });
+                    (Alive(child), body)
+                });
+                let all = parallel(|(alive, body)| Traced::of(alive, body, None), items);
+                // One that is refused is dropped at once.
+                if let Some(child) = asked.pop_if(|child| dropped_last(*child)) {
+                    log(Event::Refused(child));
+                }
+                log(Event::Waits(task, For::All(asked.clone())));
+                if let Ok(all) = all.await {
+                    let got = all.into_iter().map(|result| got(task, result, &mut owned).of()).collect();
+                    log(Event::Ordered { asked, got });
+                }
+            }
+            Step::Timeout { body, millis } => {
+                let inner = async {
+                    let mut promises = Vec::new();
+                    for whither in [Whither::Here, Whither::Anywhere] {
+                        if let Some(body) = behind(body) {
+                            promises.extend(start(task, body, whither, false, None, &mut owned));
+                        }
+                    }
+                    let mut limited = Limited(numbers(&promises));
+                    for (child, promise) in promises {
+                        log(Event::Waits(task, For::All(vec![child])));
+                        let result = promise.await;
+                        limited.0.retain(|&other| other != child);
+                        got(task, result, &mut owned);
+                    }
+                };
+                let _cut = time::timeout(Duration::from_millis(millis), inner).await;
+                log(Event::Waits(task, For::Soon));
+            }
+            Step::Transfer if task != 0 => {
+                if let Some((resource, handle)) = owned.pop() {
+                    log(Event::Transfers { task, resource });
+                    handle.transfer().expect("it is its own");
+                    WORLD.with(|world| world.passed.borrow_mut().push((task, (resource, handle))));
+                }
+            }
+            Step::Transfer => {}
+            Step::Disown => {
+                if let Some((resource, handle)) = owned.pop() {
+                    log(Event::Disowned(resource));
+                    assert_eq!(handle.disown().expect("it is its own"), resource, "R29: the value is given back");
+                }
             }
             Step::Own => owned.push(own(task)),
             Step::Hook => hooks.extend(hooked()),
@@ -461,8 +610,9 @@ async fn perform(task: usize, body: usize, gift: Option<Owned>) -> Result<Token,
     if bodies[body].tidy {
         drop(std::mem::take(&mut held));
         while !children.is_empty() {
-            awaited(task, &mut children, 0).await;
+            awaited(task, &mut children, 0, &mut owned).await;
         }
+        while next(task, &aside, &mut owned).await {}
         while let Some((resource, handle)) = owned.pop() {
             log(Event::Releasing(resource));
             handle.release().expect("it is its own");

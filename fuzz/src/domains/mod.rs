@@ -102,6 +102,34 @@ enum Step {
     },
     Own,
     Release,
+    /// Gives a resource up without its finaliser.
+    Disown,
+    /// Passes a resource to the parent.
+    Transfer,
+    /// Starts a child that is kept aside, with a resource of its own if `gift`.
+    Aside {
+        body: usize,
+        whither: Whither,
+        gift: bool,
+    },
+    /// Looks for one of those aside that has ended, and awaits it.
+    Care,
+    /// Takes one of those aside, to hold it.
+    Take,
+    /// The next of those aside that ends; for so long at most, if at all.
+    Next(Option<u64>),
+    /// Forgets those aside.
+    DropAside,
+    /// Starts some on the other domains in turn, and awaits all.
+    Parallel {
+        body: usize,
+        items: usize,
+    },
+    /// Starts children and awaits them, for so long at most.
+    Timeout {
+        body: usize,
+        millis: u64,
+    },
     /// Adds a hook, which stays until the task's future goes.
     Hook,
 }
@@ -129,13 +157,9 @@ fn body(input: &mut Input<'_>) -> Body {
 }
 
 fn step(input: &mut Input<'_>) -> Step {
-    match input.below(48) {
+    match input.below(72) {
         0..=11 => {
-            let whither = match input.below(8) {
-                0 | 1 => Whither::Here,
-                2..=5 => Whither::Anywhere,
-                pinned => Whither::Pinned(pinned - 5 + input.below(3)),
-            };
+            let whither = whither(input);
             Step::Start { body: input.below(6), whither, gift: input.one_of(4) }
         }
         12..=14 => Step::Await(input.below(8)),
@@ -161,7 +185,28 @@ fn step(input: &mut Input<'_>) -> Step {
         43 => Step::Scope { body: input.below(6), fails: input.below(2) == 1 },
         44 | 45 => Step::Own,
         46 => Step::Release,
-        _ => Step::Hook,
+        47 => Step::Hook,
+        48..=54 => {
+            let whither = whither(input);
+            Step::Aside { body: input.below(6), whither, gift: input.one_of(4) }
+        }
+        55 | 56 => Step::Care,
+        57 | 58 => Step::Take,
+        59..=61 => Step::Next(None),
+        62 => Step::Next(Some(input.below(8) as u64)),
+        63 if input.one_of(4) => Step::DropAside,
+        63..=65 => Step::Parallel { body: input.below(6), items: input.below(6) },
+        66..=68 => Step::Timeout { body: input.below(6), millis: input.below(8) as u64 },
+        69 | 70 => Step::Transfer,
+        _ => Step::Disown,
+    }
+}
+
+fn whither(input: &mut Input<'_>) -> Whither {
+    match input.below(8) {
+        0 | 1 => Whither::Here,
+        2..=5 => Whither::Anywhere,
+        pinned => Whither::Pinned(pinned - 5 + input.below(3)),
     }
 }
 
@@ -185,6 +230,14 @@ impl Outcome {
     }
 }
 
+/// What `care` gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Ready(usize),
+    Pending,
+    Empty,
+}
+
 /// How the run ended.
 #[derive(Clone, Debug, PartialEq)]
 enum Ended {
@@ -206,6 +259,8 @@ enum For {
     One(Vec<usize>),
     First(Vec<usize>),
     Line(usize),
+    /// One of those aside.
+    Aside,
     Soon,
     Ever,
 }
@@ -219,10 +274,38 @@ enum Event {
         pin: Option<usize>,
         here: bool,
         gift: Option<usize>,
-        scoped: bool,
+        aside: bool,
+        /// Its place among those that are spread over the domains.
+        turn: Option<usize>,
     },
     /// It could not be.
     Refused(usize),
+    /// What the care of those aside found.
+    Cared {
+        task: usize,
+        found: Found,
+    },
+    /// Which of those aside was taken.
+    Took {
+        task: usize,
+        child: Option<usize>,
+    },
+    /// There is no next of those aside.
+    NoNext(usize),
+    /// How many are aside.
+    Aside {
+        task: usize,
+        count: usize,
+    },
+    /// Those aside are forgotten.
+    Forgot(usize),
+    /// Results in the order of what was asked for.
+    Ordered {
+        asked: Vec<usize>,
+        got: Vec<Option<usize>>,
+    },
+    /// What should not block does.
+    Blocked(usize),
     Poll {
         task: usize,
         domain: usize,
@@ -275,6 +358,17 @@ enum Event {
         resource: usize,
     },
     Releasing(usize),
+    Disowned(usize),
+    /// A resource is about to be passed to the parent.
+    Transfers {
+        task: usize,
+        resource: usize,
+    },
+    /// A resource that a child has passed on is the parent's.
+    Arrived {
+        parent: usize,
+        resource: usize,
+    },
     Finalised {
         resource: usize,
         nobody: bool,
@@ -320,6 +414,8 @@ pub fn shows(program: &Program) -> BTreeSet<String> {
         Event::Asked { line, ready, .. } => format!("Asked.{line}.{ready}"),
         Event::Finally { cancelled, .. } => format!("Finally.{cancelled}"),
         Event::Scoped { failed, .. } => format!("Scoped.{failed}"),
+        Event::Cared { found, .. } => format!("Cared.{}", word(format!("{found:?}"), 1)),
+        Event::Took { child, .. } => format!("Took.{}", child.is_some()),
         Event::Got { outcome, .. } => format!("Got.{}", word(format!("{outcome:?}"), 1)),
         _ => word(format!("{event:?}"), 1),
     };

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use matou_core::ViolationKind;
 
 use super::machine::Seen;
-use super::{Ended, Event, For, MUTEXES, Outcome, PERMITS, PLACES, ROOM, SEMAPHORE, VALUES};
+use super::{Ended, Event, For, Found, MUTEXES, Outcome, PERMITS, PLACES, ROOM, SEMAPHORE, VALUES};
 use crate::line::Line;
 
 #[derive(Default)]
@@ -22,9 +22,15 @@ struct Task {
     /// Its outcome was given to its parent, or it was cancelled: it is no longer owed.
     settled: bool,
     cancelled: bool,
+    /// It was cancelled before its end.
+    cut: bool,
     waits: Option<For>,
     /// First taken first.
     owned: Vec<usize>,
+    /// Passed to its parent, and not there yet.
+    passing: Vec<usize>,
+    /// Kept aside, and not given out.
+    aside: Vec<usize>,
     protects: bool,
 }
 
@@ -37,6 +43,8 @@ struct Model {
     /// The resource that its owner releases at this moment.
     releasing: Option<usize>,
     finalised: Vec<bool>,
+    /// Resources that a child has passed on: where they are among those of the parent no rule says.
+    arrived: Vec<usize>,
     /// The domain of each hook that was not removed, and whether it ran since the last poll there.
     hooks: Vec<Option<(usize, bool)>>,
     /// What the event before this one made.
@@ -74,6 +82,12 @@ impl Model {
         it.dropped && it.owned.is_empty() && it.children.iter().all(|&child| self.has_ended(child))
     }
 
+    /// Its parent cannot but know that it has ended: it is on the same domain, and nothing was to be waited for.
+    fn has_plainly_ended(&self, task: usize) -> bool {
+        let it = &self.tasks[task];
+        it.here && it.children.is_empty() && it.gift.is_none() && it.passing.is_empty() && self.has_ended(task)
+    }
+
     fn children_have_ended(&self, task: usize) -> bool {
         self.tasks[task].children.iter().all(|&child| self.has_ended(child))
     }
@@ -99,8 +113,14 @@ impl Model {
         }
         let born = self.born.take();
         match *event {
-            Event::Born { task, parent, pin, here, gift, .. } => {
+            Event::Born { task, parent, pin, here, gift, aside, turn } => {
                 require(task == self.tasks.len(), "tasks are numbered one after the other")?;
+                // R16: in turn, over all that are not the caller's.
+                let others: Vec<_> = (1..=self.workers).filter(|&other| Some(other) != self.tasks[parent].domain).collect();
+                let pin = turn.filter(|_| !others.is_empty()).map_or(pin, |turn| Some(others[turn % others.len()]));
+                if aside {
+                    self.tasks[parent].aside.push(task);
+                }
                 let domain = if here { self.tasks[parent].domain } else { pin };
                 self.tasks.push(Task { parent: Some(parent), domain, here, pin, gift, ..Task::default() });
                 self.tasks[parent].children.push(task);
@@ -131,9 +151,24 @@ impl Model {
                 require(!self.tasks[child].settled, "an outcome that was given before, or of a child that was cancelled")?;
                 require(self.has_ended(child), "R4: an outcome before the subtree's end")?;
                 self.tasks[child].settled = true;
+                self.tasks[parent].aside.retain(|&other| other != child);
                 Ok(())
             }
+            Event::Cared { task, found } => self.cared(task, found),
+            Event::Took { task, child } => self.took(task, child),
+            Event::NoNext(task) => require(self.tasks[task].aside.is_empty(), "R23: nothing is next, and somebody is aside"),
+            Event::Aside { task, count } => require(self.tasks[task].aside.len() == count, "R23: another number is aside"),
+            Event::Forgot(task) => {
+                self.tasks[task].aside.clear();
+                Ok(())
+            }
+            Event::Ordered { ref asked, ref got } => {
+                let same = asked.len() == got.len() && asked.iter().zip(got).all(|(asked, got)| Some(*asked) == *got);
+                require(same, "R7, R16: results in another order than they were asked for")
+            }
+            Event::Blocked(_) => Err("R22: what care gives blocks".into()),
             Event::CancelCalled(child) => {
+                self.tasks[child].cut = !self.has_ended(child);
                 self.tasks[child].cancelled = true;
                 self.tasks[child].settled = true;
                 Ok(())
@@ -190,6 +225,24 @@ impl Model {
                 self.releasing = Some(resource);
                 Ok(())
             }
+            Event::Disowned(resource) => {
+                self.tasks.iter_mut().for_each(|it| it.owned.retain(|&other| other != resource));
+                require(!std::mem::replace(&mut self.finalised[resource], true), "R29: a finaliser ran, and the value was given back")
+            }
+            Event::Transfers { task, resource } => {
+                self.tasks[task].owned.retain(|&other| other != resource);
+                self.tasks[task].passing.push(resource);
+                Ok(())
+            }
+            Event::Arrived { parent, resource } => {
+                let from = self.tasks.iter_mut().find(|it| it.passing.contains(&resource)).ok_or("R31: nobody passed it")?;
+                from.passing.retain(|&other| other != resource);
+                require(from.parent == Some(parent), "R31: a resource is passed to another than the parent")?;
+                require(!self.finalised[resource], "R31: a resource is finalised though the parent got the child's outcome")?;
+                self.arrived.push(resource);
+                self.tasks[parent].owned.push(resource);
+                Ok(())
+            }
             Event::Finalised { resource, nobody } => self.finalise(resource, nobody),
             Event::Hooked { hook, domain } => {
                 require(hook == self.hooks.len(), "hooks are numbered one after the other")?;
@@ -207,6 +260,33 @@ impl Model {
             }
             Event::Reported(ref text) => Err(format!("nothing panics that nobody catches, and yet: {text}")),
         }
+    }
+
+    fn cared(&mut self, task: usize, found: Found) -> Allowed {
+        let aside = &self.tasks[task].aside;
+        match found {
+            Found::Empty => require(aside.is_empty(), "R22: nobody is found aside, and somebody is"),
+            Found::Pending => {
+                require(!aside.is_empty(), "R22: somebody is found aside, and nobody is")?;
+                require(!aside.iter().any(|&child| self.has_plainly_ended(child)), "R22: one aside has ended, and none is found ready")
+            }
+            Found::Ready(child) => {
+                require(aside.contains(&child), "R22: one is found ready that is not aside")?;
+                require(self.has_ended(child), "R22: one is found ready that has not ended")?;
+                self.tasks[task].aside.retain(|&other| other != child);
+                Ok(())
+            }
+        }
+    }
+
+    fn took(&mut self, task: usize, child: Option<usize>) -> Allowed {
+        let aside = &self.tasks[task].aside;
+        let Some(child) = child else { return require(aside.is_empty(), "R23: nobody is taken, and somebody is aside") };
+        require(aside.contains(&child), "R23: one is taken that is not aside")?;
+        let passed_over = !self.has_ended(child) && aside.iter().any(|&other| self.has_plainly_ended(other));
+        require(!passed_over, "R23: one that runs is taken, and another one has ended")?;
+        self.tasks[task].aside.retain(|&other| other != child);
+        Ok(())
     }
 
     fn children_have_ended_in_scope(&self, task: usize) -> bool {
@@ -230,6 +310,7 @@ impl Model {
         it.owned.clear();
         let gift = it.gift;
         self.tasks[parent].owned.extend(gift);
+        self.tasks[parent].aside.retain(|&other| other != task);
         Ok(())
     }
 
@@ -266,11 +347,15 @@ impl Model {
         self.tasks[task].returned = Some(outcome);
         let leaks = !self.tasks[task].owned.is_empty();
         let owes = self.tasks[task].children.iter().any(|&child| !self.tasks[child].settled);
-        if matches!(outcome, Outcome::Value(_)) && (leaks || owes) {
+        if matches!(outcome, Outcome::Value(_)) {
             match given_up {
-                true => self.perhaps = true,
-                false => self.broken = Some(leaks),
+                true => self.perhaps |= leaks || owes,
+                false if leaks || owes => self.broken = Some(leaks),
+                false => {}
             }
+            // Whether what a child has passed on has arrived by now, no rule says; from one that was cancelled before its end nothing does.
+            let under_way = |child: &Task| !child.passing.is_empty() && !child.cut;
+            self.perhaps |= self.tasks[task].children.iter().any(|&child| under_way(&self.tasks[child]));
         }
         Ok(())
     }
@@ -295,6 +380,7 @@ impl Model {
             let lost = match &it.waits {
                 Some(For::All(children)) => children.iter().all(|&child| self.has_ended(child)),
                 Some(For::One(children) | For::First(children)) => children.iter().any(|&child| self.has_ended(child)),
+                Some(For::Aside) => it.aside.is_empty() || it.aside.iter().any(|&child| self.has_ended(child)),
                 Some(For::Line(line)) => self.lines[*line].is_granted(task),
                 Some(For::Ever) => false,
                 Some(For::Soon) | None => true,
@@ -307,11 +393,16 @@ impl Model {
     fn finalise(&mut self, resource: usize, nobody: bool) -> Allowed {
         require(nobody, "a finaliser runs with a task current")?;
         require(!std::mem::replace(&mut self.finalised[resource], true), "a finaliser runs twice")?;
+        if let Some(child) = self.tasks.iter().position(|it| it.passing.contains(&resource)) {
+            self.tasks[child].passing.retain(|&other| other != resource);
+            return require(self.has_ended(child), "R31: a resource that is passed on is finalised before the child's end");
+        }
         let owner = self.tasks.iter().position(|it| it.owned.contains(&resource)).ok_or("a finaliser runs for nobody")?;
         if self.releasing.take_if(|releasing| *releasing == resource).is_none() {
             let over = self.tasks[owner].dropped && self.children_have_ended(owner);
             require(over, "R27: a finaliser runs before the end of the subtree")?;
-            require(self.tasks[owner].owned.last() == Some(&resource), "R27: last owned first")?;
+            let last = self.tasks[owner].owned.iter().rfind(|resource| !self.arrived.contains(resource));
+            require(self.arrived.contains(&resource) || last == Some(&resource), "R27: last owned first")?;
         }
         self.tasks[owner].owned.retain(|&other| other != resource);
         Ok(())

@@ -30,6 +30,7 @@
 
 mod job;
 mod pool;
+mod stage;
 
 use std::fmt;
 use std::future::poll_fn;

@@ -2,11 +2,13 @@
 //!
 //! It is [`perform`](super::source::perform) for those reactors that put aside what comes for a read that waits: what was put aside
 //! comes first, and the system is asked only where there is nothing. A read that ends, by its result or because it is dropped,
-//! tells its source, so that nothing is put aside any more: [`Reading`].
+//! tells its source, so that nothing is put aside any more.
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::Future;
 use std::io;
+use std::num::NonZeroU64;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
@@ -14,62 +16,128 @@ use matou_core::suspension::Point;
 use super::source::{Holder, Source};
 use crate::reactor::{Direction, Unarmed};
 
-/// Reads from a stream, waiting where that would block. `call` is the system call. `copy` takes from what was put aside instead, and says how
-/// many bytes; a read that takes some has `room` for so many, one that only looks has for none.
-pub(crate) async fn read<H: Holder, R>(
-    holder: &H,
-    room: usize,
-    mut copy: impl FnMut(&[u8]) -> io::Result<(R, usize)>,
-    mut call: impl FnMut(&Source<H::Io>) -> io::Result<R>,
-) -> io::Result<R> {
-    poll_fn(poll_budget).await; // A wait takes another one by itself.
-    let reading = Reading { holder, counted: Cell::new(None) };
-    loop {
-        let attempt = |source: &Source<H::Io>| {
-            if source.arrive() {
-                return None;
-            }
-            source.offer(&mut copy).or_else(|| source.try_here(Direction::Read, &mut call))
-        };
-        if let Some(result) = holder.hold(attempt)? {
-            return result;
+/// A way to read from a stream.
+pub(crate) trait Reads<S> {
+    /// What it gives.
+    type Output;
+
+    /// For how many bytes it has room. One that only looks has none: what it does not take is not to be taken for it.
+    fn room(&self) -> usize;
+
+    /// Takes from what was put aside, and says how many bytes.
+    fn copy(&mut self, bytes: &[u8]) -> io::Result<(Self::Output, usize)>;
+
+    /// The system call.
+    fn call(&mut self, source: &S) -> io::Result<Self::Output>;
+}
+
+/// Reads from a stream, waiting where that would block.
+pub(crate) fn read<H: Holder, W: Reads<Source<H::Io>>>(holder: &H, way: W) -> Read<'_, H, W> {
+    Read { holder, way, point: None, counted: None, stage: Stage::New }
+}
+
+/// The future of [`read`], written by hand as [`Perform`](super::source::Perform) is.
+#[must_use = "a call is made only when this is awaited"]
+pub(crate) struct Read<'a, H: Holder, W> {
+    holder: &'a H,
+    way: W,
+    /// Where it waits.
+    point: Option<Point>,
+    /// The registration at which it is counted.
+    counted: Option<NonZeroU64>,
+    stage: Stage,
+}
+
+/// How far a read is.
+enum Stage {
+    /// It has not taken its effect from the budget.
+    New,
+    /// It is tried, or waits.
+    Begun,
+    /// It gave its result.
+    Over,
+}
+
+// Nothing in it is pinned: the calls are only called.
+impl<H: Holder, W> Unpin for Read<'_, H, W> {}
+
+impl<H: Holder, W: Reads<Source<H::Io>>> Future for Read<'_, H, W> {
+    type Output = io::Result<W::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<W::Output>> {
+        let this = self.get_mut();
+        match this.stage {
+            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
+            Stage::Begun => {}
+            Stage::Over => panic!("a call was polled after its result"),
         }
-        reading.wait(room).await?;
+        this.stage = Stage::Begun;
+        let mut resumed = false;
+        let result = loop {
+            if this.point.is_some() {
+                let waited = ready!(this.poll_wait(cx));
+                this.point = None;
+                if let Err(error) = waited {
+                    break Err(error);
+                }
+                resumed = true;
+            }
+            let way = &mut this.way;
+            let tried = this.holder.hold(|source| {
+                source
+                    .offer(&mut |bytes| way.copy(bytes))
+                    .or_else(|| source.attempt(Direction::Read, resumed, &mut |source: &Source<H::Io>| way.call(source)))
+            });
+            match tried {
+                Ok(None) => {}
+                Ok(Some(result)) => break result,
+                Err(error) => break Err(error),
+            }
+            match Point::new() {
+                Ok(point) => this.point = Some(point),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        this.stage = Stage::Over;
+        this.end();
+        Poll::Ready(result)
     }
 }
 
-/// A read under way. Its drop is its end.
-struct Reading<'a, H: Holder> {
-    holder: &'a H,
-    /// The registration at which it is counted.
-    counted: Cell<Option<u64>>,
-}
-
-impl<H: Holder> Reading<'_, H> {
-    async fn wait(&self, room: usize) -> io::Result<()> {
-        let point = Point::new()?;
-        let suspended = point.suspend(|id| {
-            let armed = self.holder.hold(|source| {
-                let epoch = source.arm_for(Direction::Read, Some(room), id)?;
-                if let Some(before) = self.counted.replace(epoch) {
+impl<H: Holder, W> Read<'_, H, W> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        W: Reads<Source<H::Io>>,
+    {
+        let Read { holder, way, point, counted, .. } = self;
+        let point = point.as_mut().expect("asked by the caller");
+        let resumed = ready!(point.poll_suspend(cx, |id| {
+            let armed = holder.hold(|source| {
+                let epoch = source.arm_for(Direction::Read, Some(way.room()), id)?;
+                if let Some(before) = std::mem::replace(counted, epoch) {
                     source.done(before); // Counted twice, or no more there.
                 }
                 Ok(())
             });
             armed.map_err(Unarmed::Failed).flatten()
-        });
-        match suspended.await {
+        }));
+        Poll::Ready(match resumed {
             Ok(()) | Err(Unarmed::Ready) => Ok(()),
             Err(Unarmed::Failed(error)) => Err(error),
+        })
+    }
+
+    /// It waits no more.
+    fn end(&mut self) {
+        if let Some(epoch) = self.counted.take() {
+            // A stream that is another task's by now keeps the read counted.
+            let _not_ours = self.holder.hold(|source| source.done(epoch));
         }
     }
 }
 
-impl<H: Holder> Drop for Reading<'_, H> {
+impl<H: Holder, W> Drop for Read<'_, H, W> {
     fn drop(&mut self) {
-        if let Some(epoch) = self.counted.get() {
-            // A stream that is another task's by now keeps the read counted.
-            let _not_ours = self.holder.hold(|source| source.done(epoch));
-        }
+        self.end();
     }
 }

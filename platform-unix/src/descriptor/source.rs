@@ -24,8 +24,10 @@
 //!
 //! [`perform`] is the only loop: take one effect of the budget; try the system call, unless it is known to find nothing; if it
 //! found nothing, suspend until the reactor says otherwise; again. The call itself never blocks, and nothing is held across the
-//! suspension but the caller's own buffer: dropping the future at any moment loses no byte. Reads of streams have a loop of their own,
-//! [`receive`](super::receive), since a reactor may put aside what comes for them.
+//! suspension but the caller's own buffer: dropping the future at any moment loses no byte.
+//!
+//! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
+//! checked every time (`owned`).
 //!
 //! # What came for nobody
 //!
@@ -34,18 +36,18 @@
 //! waits (`readers`), it may have; then who uses the stream elsewhere has it fetched first, and who closes it there leaves the closing to
 //! the domain where it waits.
 //!
-//! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
-//! checked every time (`owned`).
-//!
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use matou_core::PointId;
 use matou_core::effect::poll_budget;
@@ -60,6 +62,8 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     io: Option<T>,
     /// Whether a read may stop at a border within what has come: then a short one does not say that there was no more.
     bordered: bool,
+    /// What the call under way has said of itself: it moved less than it could.
+    short: Cell<bool>,
     place: RefCell<Option<Place>>,
     /// *Carried*. Boxed, as it is rarely there.
     carried: RefCell<Option<Box<Unread>>>,
@@ -73,14 +77,24 @@ struct Place {
     shared: Arc<Shared>,
     token: Token,
     /// Which registration it is, of all in the process.
-    epoch: u64,
+    epoch: NonZeroU64,
     /// How many reads wait for what is put aside there. One that was forgotten, or has lost its stream, stays counted.
     readers: Cell<u32>,
     /// What is being fetched from there.
     handover: Option<Arc<Handover>>,
 }
 
+/// Something is to be fetched from the domain where it is registered, before it can be used.
+#[derive(Debug)]
+pub(super) struct Elsewhere;
+
 impl Place {
+    fn new(shared: Arc<Shared>, token: Token) -> Place {
+        static EPOCHS: AtomicU64 = AtomicU64::new(1);
+        let epoch = NonZeroU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed)).expect("it takes centuries to go round");
+        Place { shared, token, epoch, readers: Cell::new(0), handover: None }
+    }
+
     fn is_at(&self, reactor: &DomainReactor) -> bool {
         Arc::ptr_eq(&self.shared, reactor.shared())
     }
@@ -89,7 +103,8 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        Source { io: Some(io), bordered: false, place: RefCell::new(None), carried: RefCell::new(None), surrender: None }
+        let (place, carried) = (RefCell::new(None), RefCell::new(None));
+        Source { io: Some(io), bordered: false, short: Cell::new(false), place, carried, surrender: None }
     }
 
     /// What has the descriptor.
@@ -108,9 +123,9 @@ impl<T: AsFd> Source<T> {
     /// # Panics
     /// If that would lose bytes of a stream: some are carried, or may be on another domain where a read of it waits.
     pub(crate) fn into_io(mut self) -> T {
-        let elsewhere = self.arrive();
+        let arrived = self.arrive(reactor::current().as_deref());
         assert!(
-            !elsewhere,
+            arrived.is_ok(),
             "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
         );
         self.leave();
@@ -121,7 +136,7 @@ impl<T: AsFd> Source<T> {
 
     /// Takes what came for a read that was dropped.
     pub(crate) fn unread(&self) -> Vec<u8> {
-        let _elsewhere = self.arrive();
+        let _elsewhere = self.arrive(reactor::current().as_deref());
         let mut carried = self.carried.borrow_mut();
         let mut bytes = Vec::new();
         if let Some(unread) = &mut *carried {
@@ -169,63 +184,64 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Leaves the domain it is registered at, if that is another one. Says whether something has to be fetched from there first.
-    #[must_use]
-    pub(super) fn arrive(&self) -> bool {
-        let mut place = self.place.borrow_mut();
-        let Some(at) = &*place else { return false };
-        let here = reactor::with_current(|current| current.is_some_and(|reactor| at.is_at(reactor)));
-        if at.handover.is_none() && (here || at.readers.get() == 0) {
-            drop(place);
-            if !here {
-                self.leave();
+    /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards, unless something has to be fetched first.
+    pub(super) fn arrive(&self, current: Option<&DomainReactor>) -> Result<Option<Token>, Elsewhere> {
+        let mut fetched = None;
+        match &*self.place.borrow() {
+            None => return Ok(None),
+            Some(place) if place.handover.is_none() && current.is_some_and(|reactor| place.is_at(reactor)) => return Ok(Some(place.token)),
+            Some(place) if place.handover.is_none() && place.readers.get() == 0 => {}
+            Some(place) => {
+                let handover = place.handover.clone().unwrap_or_default();
+                if !place.shared.fetched(place.token, &handover) {
+                    return Err(Elsewhere);
+                }
+                fetched = Some(handover);
             }
-            return false;
         }
-        let handover = at.handover.clone().unwrap_or_default();
-        if !at.shared.fetched(at.token, &handover) {
-            return true;
+        match fetched {
+            None => self.leave(),
+            Some(handover) => {
+                self.place.take();
+                self.carry(handover.take());
+            }
         }
-        *place = None;
-        drop(place);
-        self.carry(handover.take());
-        false
+        Ok(None)
     }
 
     /// Has what was put aside elsewhere fetched: `point` is resumed when it is there.
-    fn fetch(&self, point: PointId) -> Result<(), Unarmed> {
+    fn fetch(&self, reactor: &DomainReactor, point: PointId) -> Result<(), Unarmed> {
         let mut place = self.place.borrow_mut();
         let Some(at) = &mut *place else { return Err(Unarmed::Ready) };
         let handover = at.handover.get_or_insert_default();
-        reactor::with_current(|current| {
-            let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            if at.shared.fetch(at.token, handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
-        })
+        if at.shared.fetch(at.token, handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
     }
 
-    /// Tries a system call, unless it is known to find nothing. `None`: it would block.
-    pub(crate) fn attempt<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
-        if self.arrive() {
+    /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
+    pub(crate) fn attempt<R>(
+        &self,
+        direction: Direction,
+        resumed: bool,
+        call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        let current = reactor::current(); // Held, not borrowed: *Foreign first*.
+        let here = self.arrive(current.as_deref()).ok()?.and_then(|token| Some((current.as_deref()?, token)));
+        if !resumed && here.is_some_and(|(reactor, token)| reactor.is_dry(token, direction)) {
             return None;
         }
-        self.try_here(direction, call)
-    }
-
-    /// The same, where the source has arrived.
-    pub(super) fn try_here<R>(&self, direction: Direction, call: &mut impl FnMut(&Source<T>) -> io::Result<R>) -> Option<io::Result<R>> {
-        if self.here(|reactor, token| reactor.is_dry(token, direction)) == Some(true) {
-            return None;
-        }
+        self.short.set(false);
         loop {
             let result = call(self);
             match result.as_ref().map_err(io::Error::kind) {
-                Err(io::ErrorKind::Interrupted) => {}
+                Err(io::ErrorKind::Interrupted) => continue,
                 Err(io::ErrorKind::WouldBlock) => {
-                    self.found_nothing(direction);
+                    here.inspect(|(reactor, token)| reactor.found_nothing(*token, direction));
                     return None;
                 }
-                _ => return Some(result),
+                _ if self.short.get() => _ = here.inspect(|(reactor, token)| reactor.fell_short(*token, direction)),
+                _ => {}
             }
+            return Some(result);
         }
     }
 
@@ -234,13 +250,11 @@ impl<T: AsFd> Source<T> {
         self.here(|reactor, token| reactor.found_nothing(token, direction));
     }
 
-    /// A call on a stream moved `moved` bytes of `possible`: if fewer, the next one would find nothing. None at all says nothing:
-    /// that is an end of stream.
+    /// Said by a call on a stream, of itself: it moved `moved` bytes of `possible`. If fewer, the next one would find nothing. None at all
+    /// says nothing: that is an end of stream.
     pub(crate) fn moved(&self, direction: Direction, moved: usize, possible: usize) {
         let bordered = self.bordered && direction == Direction::Read;
-        if 0 < moved && moved < possible && !bordered {
-            self.here(|reactor, token| reactor.fell_short(token, direction));
-        }
+        self.short.set(0 < moved && moved < possible && !bordered);
     }
 
     /// Lets everyone who waits here look again.
@@ -254,36 +268,48 @@ impl<T: AsFd> Source<T> {
     }
 
     /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Gives the
-    /// registration at which that is done: the read is counted there, once for each `arm_for`.
-    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, point: PointId) -> Result<Option<u64>, Unarmed> {
+    /// registration at which that is done: the read is counted there, once for each time.
+    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, point: PointId) -> Result<Option<NonZeroU64>, Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
-        if self.arrive() {
-            return self.fetch(point).map(|()| None);
-        }
-        if room.is_some() && self.carried.borrow().is_some() {
-            return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
-        }
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            let mut place = self.place.borrow_mut();
-            if !place.as_ref().is_some_and(|place| reactor.knows(fd, place.token)) {
-                let token = reactor.join(fd, direction).map_err(Unarmed::Failed)?;
-                match &mut *place {
-                    Some(place) => place.token = token, // Another source on the descriptor has left.
-                    None => *place = Some(Place::new(Arc::clone(reactor.shared()), token)),
+            let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| None) };
+            if room.is_some() && self.carried.borrow().is_some() {
+                return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
+            }
+            let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
+                Some(armed) => armed?,
+                None => {
+                    let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
+                    // It has just joined: if it were not there, it would look again.
+                    reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))?
                 }
+            };
+            if !received {
+                return Ok(None);
             }
-            let place = place.as_ref().expect("set above");
-            let received = reactor.wait(fd, place.token, direction, room, point)?;
-            if received {
-                place.readers.set(place.readers.get() + 1);
-            }
-            Ok(received.then_some(place.epoch))
+            let place = self.place.borrow();
+            let place = place.as_ref().expect("it waits there");
+            place.readers.set(place.readers.get() + 1);
+            Ok(Some(place.epoch))
         })
+    }
+
+    /// Registers it here, where it was not known, or by a token that is old.
+    #[cold]
+    fn join(&self, reactor: &DomainReactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
+        let token = reactor.join(fd, direction)?;
+        match &mut *self.place.borrow_mut() {
+            Some(place) => place.token = token, // Another source on the descriptor has left.
+            place => *place = Some(Place::new(Arc::clone(reactor.shared()), token)),
+        }
+        Ok(token)
     }
 
     /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
     pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        let current = reactor::current();
+        let here = self.arrive(current.as_deref()).ok()?;
         let mut carried = self.carried.borrow_mut();
         if let Some(unread) = &mut *carried {
             let offered = unread.offer(take);
@@ -292,11 +318,11 @@ impl<T: AsFd> Source<T> {
             }
             return offered;
         }
-        self.here(|reactor, token| reactor.offer(token, take)).flatten()
+        current?.offer(here?, take)
     }
 
     /// A read that was counted at a registration waits no more.
-    pub(super) fn done(&self, epoch: u64) {
+    pub(super) fn done(&self, epoch: NonZeroU64) {
         let place = self.place.borrow();
         let Some(place) = place.as_ref().filter(|place| place.epoch == epoch && place.handover.is_none()) else { return };
         match place.readers.get() {
@@ -325,13 +351,6 @@ impl Source {
     }
 }
 
-impl Place {
-    fn new(shared: Arc<Shared>, token: Token) -> Place {
-        static EPOCHS: AtomicU64 = AtomicU64::new(0);
-        Place { shared, token, epoch: EPOCHS.fetch_add(1, Ordering::Relaxed), readers: Cell::new(0), handover: None }
-    }
-}
-
 impl<T: AsFd> AsFd for Source<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.io().as_fd()
@@ -343,7 +362,7 @@ impl<T: AsFd> Drop for Source<T> {
         if self.io.is_none() {
             return;
         }
-        if self.arrive()
+        if self.arrive(reactor::current().as_deref()).is_err()
             && let Some(place) = self.place.take()
             && let (Some(surrender), Some(io)) = (self.surrender, self.io.take())
         {
@@ -371,29 +390,92 @@ impl<T: AsFd> Holder for Source<T> {
 }
 
 /// Does one awaited system call, waiting where it would block.
-pub(crate) async fn perform<H: Holder, R>(
-    holder: &H,
+pub(crate) fn perform<H, R, F>(holder: &H, direction: Direction, call: F) -> Perform<'_, H, F>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    Perform { holder, call, point: None, direction, stage: Stage::New }
+}
+
+/// The future of [`perform`]. It is written by hand because it is what a connection that waits is made of: there is nothing in it twice.
+#[must_use = "a call is made only when this is awaited"]
+pub(crate) struct Perform<'a, H, F> {
+    holder: &'a H,
+    call: F,
+    /// Where it waits.
+    point: Option<Point>,
     direction: Direction,
-    mut call: impl FnMut(&Source<H::Io>) -> io::Result<R>,
-) -> io::Result<R> {
-    poll_fn(poll_budget).await; // A wait takes another one by itself.
-    loop {
-        if let Some(result) = holder.hold(|source| source.attempt(direction, &mut call))? {
-            return result;
+    stage: Stage,
+}
+
+/// How far a call is.
+enum Stage {
+    /// It has not taken its effect from the budget.
+    New,
+    /// It is tried, or waits.
+    Begun,
+    /// It gave its result.
+    Over,
+}
+
+// Nothing in it is pinned: the call is only called.
+impl<H, F> Unpin for Perform<'_, H, F> {}
+
+impl<H, R, F> Future for Perform<'_, H, F>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    type Output = io::Result<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = self.get_mut();
+        match this.stage {
+            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
+            Stage::Begun => {}
+            Stage::Over => panic!("a call was polled after its result"),
         }
-        wait(holder, direction).await?;
+        this.stage = Stage::Begun;
+        let mut resumed = false;
+        let result = loop {
+            if let Some(point) = &mut this.point {
+                let waited = ready!(poll_wait(point, this.holder, this.direction, cx));
+                this.point = None;
+                if let Err(error) = waited {
+                    break Err(error);
+                }
+                resumed = true;
+            }
+            match this.holder.hold(|source| source.attempt(this.direction, resumed, &mut this.call)) {
+                Ok(None) => {}
+                Ok(Some(result)) => break result,
+                Err(error) => break Err(error),
+            }
+            match Point::new() {
+                Ok(point) => this.point = Some(point),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        this.stage = Stage::Over;
+        Poll::Ready(result)
     }
+}
+
+/// Waits at a point until a call in `direction`, which just found nothing, may find something.
+fn poll_wait(point: &mut Point, holder: &impl Holder, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let resumed = ready!(point.poll_suspend(cx, |id| match holder.hold(|source| source.arm(direction, id)) {
+        Ok(armed) => armed,
+        Err(error) => Err(Unarmed::Failed(error)),
+    }));
+    Poll::Ready(match resumed {
+        Ok(()) | Err(Unarmed::Ready) => Ok(()),
+        Err(Unarmed::Failed(error)) => Err(error),
+    })
 }
 
 /// Waits until a call in `direction`, which just found nothing, may find something.
 pub(crate) async fn wait(holder: &impl Holder, direction: Direction) -> io::Result<()> {
-    let point = Point::new()?;
-    let suspended = point.suspend(|id| match holder.hold(|source| source.arm(direction, id)) {
-        Ok(armed) => armed,
-        Err(error) => Err(Unarmed::Failed(error)),
-    });
-    match suspended.await {
-        Ok(()) | Err(Unarmed::Ready) => Ok(()),
-        Err(Unarmed::Failed(error)) => Err(error),
-    }
+    let mut point = Point::new()?;
+    poll_fn(|cx| poll_wait(&mut point, holder, direction, cx)).await
 }

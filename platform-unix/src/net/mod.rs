@@ -45,6 +45,7 @@ pub(crate) mod sys;
 mod transfer;
 mod udp;
 pub mod unix;
+mod ways;
 
 pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 

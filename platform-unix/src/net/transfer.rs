@@ -1,21 +1,23 @@
 //! Reading and writing: what all streams do alike, and all sockets of datagrams, whatever their addresses are.
 //!
 //! [`stream_methods`] gives a type its methods; the functions do the work, through any [`Holder`]: a stream, or one under ownership
-//! (`owned`). All of them are loops of `perform`.
+//! (`owned`). All of them are loops of `perform`; those that a quiet connection waits in give its future as it is, with no `async` around
+//! it, because each would keep the arguments once more.
 
-use std::cell::RefCell;
+use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendAncillaryBuffer};
 
 use super::received::Received;
 use super::sys;
+use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
+use crate::descriptor::receive;
 use crate::descriptor::source::{Holder, perform};
-use crate::reactor::{self, Direction};
+use crate::reactor::Direction;
 
 /// The methods of a stream that has a `source`.
 macro_rules! stream_methods {
@@ -43,8 +45,8 @@ macro_rules! stream_methods {
         /// Dropped early it has taken no byte out of the stream.
         ///
         /// Miou: `Miou_unix.read`.
-        pub async fn read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
-            $crate::net::transfer::read(&self.source, buf).await
+        pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = std::io::Result<usize>> {
+            $crate::net::transfer::read(&self.source, buf)
         }
 
         /// Waits until something has come, and gives it in a buffer that the domain lends: meanwhile the task holds none. It gives as much as
@@ -72,8 +74,8 @@ macro_rules! stream_methods {
         /// Dropped early it has taken no byte out of the stream.
         ///
         /// Miou: `Miou_unix.read`.
-        pub async fn receive(&self) -> std::io::Result<$crate::net::Received> {
-            $crate::net::transfer::receive(&self.source).await
+        pub fn receive(&self) -> impl Future<Output = std::io::Result<$crate::net::Received>> {
+            $crate::net::transfer::receive(&self.source)
         }
 
         /// Takes the bytes that came for a read which was dropped before it had them. They are the next read's, unless this is called.
@@ -84,7 +86,7 @@ macro_rules! stream_methods {
         ///
         /// ```
         #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
-        #[doc = concat!("async fn handed_over(stream: ", stringify!($Stream), ") -> (Vec<u8>, std::os::fd::OwnedFd) {")]
+        #[doc = concat!("fn handed_over(stream: ", stringify!($Stream), ") -> (Vec<u8>, std::os::fd::OwnedFd) {")]
         ///     (stream.unread(), stream.into())
         /// }
         /// ```
@@ -146,8 +148,8 @@ macro_rules! stream_methods {
         /// Dropped early it has written nothing.
         ///
         /// Miou: `Miou_unix.write` writes all: [`write_all`](Self::write_all).
-        pub async fn write(&self, buf: &[u8]) -> std::io::Result<usize> {
-            $crate::net::transfer::write(&self.source, buf).await
+        pub fn write(&self, buf: &[u8]) -> impl Future<Output = std::io::Result<usize>> {
+            $crate::net::transfer::write(&self.source, buf)
         }
 
         /// Writes all of `buf`.
@@ -196,53 +198,20 @@ macro_rules! stream_methods {
 }
 pub(super) use stream_methods;
 
-pub(crate) async fn read(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    let buf = RefCell::new(buf);
-    let copy = |bytes: &[u8]| Ok(copied(&mut buf.borrow_mut(), bytes)).map(|taken| (taken, taken));
-    let room = buf.borrow().len();
-    descriptor::receive::read(holder, room, copy, |source| {
-        let (moved, _) = rustix::net::recv(source, &mut **buf.borrow_mut(), RecvFlags::empty())?;
-        source.moved(Direction::Read, moved, room);
-        Ok(moved)
-    })
-    .await
+pub(crate) fn read<H: Holder>(holder: &H, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+    receive::read(holder, IntoBuffer(buf))
 }
 
-/// Copies as many bytes as there is room for, and says how many.
-fn copied(buf: &mut [u8], bytes: &[u8]) -> usize {
-    let length = buf.len().min(bytes.len());
-    buf[..length].copy_from_slice(&bytes[..length]);
-    length
+pub(crate) fn receive<H: Holder>(holder: &H) -> impl Future<Output = io::Result<Received>> {
+    receive::read(holder, IntoLent)
 }
 
-pub(crate) async fn receive(holder: &impl Holder) -> io::Result<Received> {
-    let copy = |bytes: &[u8]| {
-        let mut lent = reactor::lend()?;
-        let room = lent.room();
-        let length = room.capacity().min(bytes.len());
-        room.extend_from_slice(&bytes[..length]);
-        Ok((Received::new(lent), length))
-    };
-    let room = reactor::lent_size();
-    descriptor::receive::read(holder, room, copy, |source| {
-        // Only for a call that may find something: who waits holds none.
-        let mut lent = reactor::lend()?;
-        let room = lent.room();
-        let possible = room.capacity();
-        let (moved, _) = rustix::net::recv(source, spare_capacity(room), RecvFlags::empty())?;
-        source.moved(Direction::Read, moved, possible);
-        Ok(Received::new(lent))
-    })
-    .await
-}
-
-pub(crate) async fn write(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> {
-    perform(holder, Direction::Write, |source| {
+pub(crate) fn write<H: Holder>(holder: &H, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+    perform(holder, Direction::Write, move |source| {
         let moved = rustix::net::send(source, buf, sys::SEND)?;
         source.moved(Direction::Write, moved, buf.len());
         Ok(moved)
     })
-    .await
 }
 
 pub(crate) async fn read_exact(holder: &impl Holder, buf: &mut [u8]) -> io::Result<()> {
@@ -254,29 +223,11 @@ pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()
 }
 
 pub(crate) async fn read_vectored(holder: &impl Holder, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    let room = bufs.iter().map(|buf| buf.len()).sum();
-    let bufs = RefCell::new(bufs);
-    let copy = |bytes: &[u8]| {
-        let taken = bufs.borrow_mut().iter_mut().fold(0, |taken, buf| taken + copied(buf, &bytes[taken..]));
-        Ok((taken, taken))
-    };
-    descriptor::receive::read(holder, room, copy, |source| {
-        let moved = rustix::io::readv(source, &mut bufs.borrow_mut())?;
-        source.moved(Direction::Read, moved, room);
-        Ok(moved)
-    })
-    .await
+    receive::read(holder, IntoBuffers(bufs)).await
 }
 
 pub(crate) async fn peek(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    let buf = RefCell::new(buf);
-    let copy = |bytes: &[u8]| Ok((copied(&mut buf.borrow_mut(), bytes), 0));
-    // Without room: what it does not take is not to be taken for it.
-    descriptor::receive::read(holder, 0, copy, |source| {
-        let (peeked, _) = rustix::net::recv(source, &mut **buf.borrow_mut(), RecvFlags::PEEK)?;
-        Ok(peeked)
-    })
-    .await
+    receive::read(holder, Look(buf)).await
 }
 
 pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -169,8 +169,8 @@ macro_rules! owned_stream {
         /// Dropped early it has taken no byte out of the stream.
         ///
         /// Miou: `Miou_unix.Ownership.read`.
-        pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-            net::read(&self.resource, buf).await
+        pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+            net::read(&self.resource, buf)
         }
 
         /// As [`net::TcpStream::receive`]. What was received is the caller's, also when the socket is not any more.
@@ -182,8 +182,8 @@ macro_rules! owned_stream {
         /// Dropped early it has taken no byte out of the stream.
         ///
         /// Miou: `Miou_unix.Ownership.read`.
-        pub async fn receive(&self) -> io::Result<net::Received> {
-            net::receive(&self.resource).await
+        pub fn receive(&self) -> impl Future<Output = io::Result<net::Received>> {
+            net::receive(&self.resource)
         }
 
         /// As [`net::TcpStream::read_exact`].
@@ -206,8 +206,8 @@ macro_rules! owned_stream {
         ///
         /// # Cancellation
         /// Dropped early it has written nothing.
-        pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-            net::write(&self.resource, buf).await
+        pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+            net::write(&self.resource, buf)
         }
 
         /// As [`net::TcpStream::write_all`].

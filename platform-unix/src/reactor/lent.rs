@@ -26,23 +26,20 @@ const KEPT: usize = 256 << 10;
 pub(crate) struct Pool {
     /// Of each buffer, in bytes. Not zero.
     size: usize,
+    /// How many are kept.
+    most: usize,
     /// Free buffers, empty, each with its capacity. The last one used is the first one lent: the processor has it at hand.
     kept: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Pool {
     pub(crate) fn new(size: usize) -> Rc<Pool> {
-        Rc::new(Pool { size, kept: RefCell::default() })
+        Rc::new(Pool { size, most: (KEPT / size).max(1), kept: RefCell::default() })
     }
 
     /// How many bytes each has.
     pub(crate) fn size(&self) -> usize {
         self.size
-    }
-
-    /// How many buffers are kept.
-    fn most(&self) -> usize {
-        (KEPT / self.size).max(1)
     }
 
     /// Lends an empty buffer.
@@ -84,7 +81,7 @@ impl Drop for Lent {
         let mut buffer = mem::take(&mut self.buffer);
         buffer.clear();
         let mut kept = self.pool.kept.borrow_mut();
-        if kept.len() < self.pool.most() {
+        if kept.len() < self.pool.most {
             kept.push(buffer);
         }
     }

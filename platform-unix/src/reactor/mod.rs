@@ -267,8 +267,13 @@ impl DomainReactor {
         let state = RefCell::new(State { table: Table::default(), kernel });
         let (shared, buffers) = (Arc::new(shared), Pool::new(lent_buffer));
         let reactor = Rc::new(DomainReactor { shared, state, buffers, hub: OnceCell::new(), registry });
-        CURRENT.set(Some(Rc::clone(&reactor)));
+        reactor.enter();
         Ok(reactor)
+    }
+
+    /// Makes it the one of the domain that runs on this thread. A fuzz target has several in turn.
+    pub(crate) fn enter(self: &Rc<Self>) {
+        CURRENT.set(Some(Rc::clone(self)));
     }
 
     /// Takes it out of the thread: sockets that are still registered here find nobody to tell.
@@ -317,12 +322,7 @@ impl DomainReactor {
         Ok(token)
     }
 
-    /// Whether `fd` is registered here under `token`.
-    pub(crate) fn knows(&self, fd: BorrowedFd<'_>, token: Token) -> bool {
-        token.is_of(fd) && self.state.borrow().table.is_open(token)
-    }
-
-    /// Lets `point` wait for a socket that has joined.
+    /// Lets `point` wait for a socket that has joined. `None`: `fd` is not registered here under `token`, or no longer.
     ///
     /// For a stream that is to be read, `room` says how many bytes its reader has room for: with some, what comes may be put aside for it. Says
     /// whether it will be: then the reader [quits](DomainReactor::quit) when it waits no more.
@@ -333,18 +333,20 @@ impl DomainReactor {
         direction: Direction,
         room: Option<usize>,
         point: PointId,
-    ) -> Result<bool, Unarmed> {
+    ) -> Option<Result<bool, Unarmed>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
-        debug_assert!(table.is_open(token), "a socket waits only where it has joined");
-        if !table.is_dry(token, direction) || (room.is_some() && kernel.is_ahead(token)) {
-            return Err(Unarmed::Ready);
+        if !token.is_of(fd) {
+            return None;
+        }
+        if !table.is_open_and_dry(token, direction)? || (room.is_some() && kernel.is_ahead(token)) {
+            return Some(Err(Unarmed::Ready));
         }
         let received = room.is_some_and(|room| kernel.want(token, room));
-        if !received {
-            kernel!(kernel, watch(fd, token, direction)).map_err(Unarmed::Failed)?;
+        if !received && let Err(error) = kernel!(kernel, watch(fd, token, direction)) {
+            return Some(Err(Unarmed::Failed(error)));
         }
         table.wait(token, direction, point);
-        Ok(received)
+        Some(Ok(received))
     }
 
     /// Whether a call in `direction` is known to find nothing.

@@ -207,7 +207,12 @@ impl Table {
     }
 
     pub(super) fn is_dry(&mut self, token: Token, direction: Direction) -> bool {
-        self.entry(token).is_some_and(|entry| !entry.known.has(Readiness::ready(direction)))
+        self.is_open_and_dry(token, direction) == Some(true)
+    }
+
+    /// The same of a token that may be old: `None` then.
+    pub(super) fn is_open_and_dry(&mut self, token: Token, direction: Direction) -> Option<bool> {
+        self.entry(token).map(|entry| !entry.known.has(Readiness::ready(direction)))
     }
 
     /// A call found nothing.

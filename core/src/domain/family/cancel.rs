@@ -13,6 +13,7 @@ use crate::container::list::List;
 use crate::domain::Domain;
 #[cfg(feature = "alloc")]
 use crate::domain::group::Group;
+use crate::shim::fault;
 #[cfg(feature = "alloc")]
 use crate::task::BelongingKind;
 use crate::task::state::Send;
@@ -49,8 +50,8 @@ impl Domain {
         match self.mark_cancelled(child) {
             Marked::Ended(ended) => return Some(ended),
             // SAFETY: *Queued*: we set the bit. *Kept*: its home lives until it was delivered.
-            Marked::ToSend => unsafe { child.as_ref().home.as_ref().push(child) },
-            Marked::Told => {}
+            Marked::ToSend if !fault("cancel_not_sent") => unsafe { child.as_ref().home.as_ref().push(child) },
+            Marked::ToSend | Marked::Told => {}
         }
         None
     }

@@ -9,6 +9,7 @@ use crate::container::list::List;
 use crate::domain::Domain;
 #[cfg(feature = "alloc")]
 use crate::domain::group::{self, Group};
+use crate::shim::fault;
 #[cfg(feature = "alloc")]
 use crate::task::BelongingKind;
 use crate::task::{self, Header, ParentKind, Siblings, Stage, TaskRef, home, parent};
@@ -214,8 +215,10 @@ impl Domain {
         header.state.pass_on();
         // Let go of first, so that the parent is the last and its domain keeps the memory: its list holds the task until it was delivered.
         self.let_go(task);
-        // SAFETY: *Queued*: we set the bit. *Kept*: the parent, and so its domain, lives until the child was delivered.
-        unsafe { parent.as_ref().home.as_ref().push(task) };
+        if !fault("end_not_sent") {
+            // SAFETY: *Queued*: we set the bit. *Kept*: the parent, and so its domain, lives until the child was delivered.
+            unsafe { parent.as_ref().home.as_ref().push(task) };
+        }
     }
 
     /// This domain lets go of a task that has ended, unless it still has a link to it.
@@ -451,6 +454,9 @@ impl Ended {
 /// Drops the result that nobody took, as foreign code, and lets go of the task.
 pub(crate) fn bury(domain: &Domain, ended: Ended) {
     let child = ended.into_inner();
+    if fault("result_not_buried") {
+        return;
+    }
     // SAFETY: *Stage*: delivered, on the parent's domain. *Counted*: the list's place is ours.
     unsafe {
         if child.as_ref().stage() == Stage::Result {

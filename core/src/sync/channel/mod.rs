@@ -17,7 +17,7 @@ use super::semaphore::Closed;
 use super::waiters::{Grant, Refused, Waiters};
 #[cfg(feature = "alloc")]
 use crate::domain::Domain;
-use crate::shim::Lock;
+use crate::shim::{Lock, fault};
 #[cfg(feature = "alloc")]
 use crate::violation::ReportPlace;
 
@@ -88,7 +88,7 @@ impl<T, B: Buffer<T>> Shared<T, B> {
     /// Puts a value into a place that was granted.
     fn push(&self, value: T) -> Result<(), T> {
         self.queue.with(|queue| {
-            if queue.closed && !cfg!(matou_fault = "channel_takes_when_closed") {
+            if queue.closed && !fault("channel_takes_when_closed") {
                 return Err(value);
             }
             queue.buffer.push(value);
