@@ -60,7 +60,6 @@ unset CARGO_ENCODED_RUSTFLAGS RUSTFLAGS RUSTC_WORKSPACE_WRAPPER
 eval "$(cargo +nightly llvm-cov show-env --sh --branch --no-cfg-coverage --no-cfg-coverage-nightly 2>/dev/null)"
 # What was built from earlier sources would be in the report, too.
 [ ! -d "$CARGO_TARGET_DIR/debug" ] || cargo +nightly llvm-cov clean --workspace
-mkdir -p "$CARGO_TARGET_DIR"
 
 tests_of() { # folder: the names of its test programs, as options
     local path name
@@ -74,6 +73,8 @@ tests_of() { # folder: the names of its test programs, as options
     done
 }
 
+# The tests of the examples run these.
+cargo +nightly build --quiet -p matou-unix --examples
 log=$CARGO_TARGET_DIR/tests.log
 : >"$log"
 run() { # arguments of cargo test
@@ -85,8 +86,6 @@ run() { # arguments of cargo test
 }
 # shellcheck disable=SC2046 # One word each.
 run -p matou-core --features simulation --lib $(tests_of core)
-# The tests of the examples run these.
-cargo +nightly build --quiet -p matou-unix --examples
 # shellcheck disable=SC2046
 run -p matou-unix --lib $(tests_of platform-unix)
 # shellcheck disable=SC2046

@@ -31,7 +31,7 @@ promise: debug tasks cancellation await_many parents inert trace
 await_many: debug await_many
 orphans: debug orphans
 ownership: lib debug ownership
-domain/group: orphans scope
+domain/group: dump memory orphans scope
 TABLE
 }
 

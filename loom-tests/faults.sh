@@ -46,6 +46,8 @@ wake_after_end: memory::a_waker_* state::*_end*
 attend_relaxed: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake state::*_first_poll
 attend_in_two_steps: inbox::a_node_* state::a_wake_that_joins_* state::no_wake_* state::a_cancellation_meets_a_wake state::*_first_poll
 end_in_two_steps: memory::a_waker_* state::*_end*
+end_alone_unasked: memory::a_waker_*
+alone_relaxed: memory::a_waker_* memory::a_promise_*
 waiter_looks_once: sync::* -sync::a_computation_completes_* -sync::a_signal_* -sync::a_trigger_*
 grant_not_passed_on: sync::a_channel_hands_* sync::a_channels_place_* sync::a_mutex_is_handed_on_* sync::a_signal_* sync::no_notification_* sync::permits_*
 signal_kept_by_who_goes: sync::a_signal_*

@@ -56,14 +56,27 @@ pub fn resident(process: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("{path}: no resident set size")))
 }
 
-/// Keeps the calling thread, and what it starts from now on, on one core.
-pub fn pin(cpu: usize) -> io::Result<()> {
-    if cpu >= CpuSet::MAX_CPU {
-        return Err(io::Error::other(format!("no core {cpu}")));
-    }
+/// Keeps the calling thread, and what it starts from now on, on these cores.
+pub fn pin(cores: &[usize]) -> io::Result<()> {
     let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).map_err(|error| io::Error::other(format!("core {cpu} cannot be had: {error}")))
+    for &core in cores {
+        if core >= CpuSet::MAX_CPU {
+            return Err(io::Error::other(format!("no core {core}")));
+        }
+        cpus.set(core);
+    }
+    sched_setaffinity(None, &cpus).map_err(|error| io::Error::other(format!("cores {cores:?} cannot be had: {error}")))
+}
+
+/// CPU time that this process has used so far, all threads, to the nanosecond.
+pub fn own_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// How many cores there are for this process.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
 /// How many processors the machine has, whatever this thread may use of them.
@@ -87,7 +100,7 @@ pub fn machine() -> String {
             Some(line.split_once(':')?.1.trim().to_owned())
         })
         .unwrap_or_else(|| "unknown CPU".to_owned());
-    let cores = thread::available_parallelism().map_or(0, |cores| cores.get());
+    let cores = cores();
     let system = rustix::system::uname();
     format!(
         "{} {} {}, {model}, {cores} cores",

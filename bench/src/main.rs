@@ -1,43 +1,73 @@
-//! `matou-bench`: echo servers, the load, and the comparison. See the README beside it.
+//! `matou-bench`: echo servers, the load, and the comparisons. See the README beside `Cargo.toml`.
 
 use std::convert::Infallible;
 use std::env;
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use matou_bench::args::Args;
-use matou_bench::load::{Load, Waiting, Window};
-use matou_bench::{Failure, compare, kernel, process, serve};
+use matou_bench::commands::{busy, connect, domains, echo, latency, memory, syscalls};
+use matou_bench::counting::Counting;
+use matou_bench::micro::{self, growth};
+use matou_bench::serve::{self, Serve, compute};
+use matou_bench::{Failure, load, process};
+
+/// Counts for `micro`; for everything else it costs one load of a flag.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const USAGE: &str = "\
-matou-bench compare [OPTIONS]            measures echo servers against each other and prints one table
-matou-bench load ADDRESS [OPTIONS]       puts load on one echo server
-matou-bench serve epoll|tokio [OPTIONS]  is an echo server
-matou-bench --help                       says all this, and the options of `compare`
+matou-bench COMMAND [OPTIONS]: each writes one table; COMMAND --help lists its options
 
-load: --connections N (50)  --size BYTES (64)  --seconds N (5)  --warm-up MS (500)  --window MS (1000)
-      --pid PID: the server's, for its CPU time and memory  --cpu N: the core to stay on  --spin: asks again and again, never sleeps
-serve: --listen ADDRESS (127.0.0.1:0)  --buffer BYTES (4096)
-";
+  echo       CPU per round trip and latency, over connections, in a closed loop
+  connect    CPU per connection that is opened, used once and closed
+  memory     memory of an idle connection
+  syscalls   system calls of a round trip
+  latency    latency over load, in an open loop
+  busy       latency while the server's tasks compute, and their throughput
+  domains    CPU per round trip with several threads
+  micro      operations of the executors alone
+  growth     operations of the executors with 100 to 1,000,000 tasks, timers, orphans
+
+  serve epoll|tokio|matou [--listen ADDRESS] [--buffer BYTES] [--threads N] [--compute TASKS]   is an echo server
+  load ADDRESS [OPTIONS]     puts load on one echo server";
 
 fn main() -> ExitCode {
     let mut args = Args::new(env::args().skip(1));
-    if args.flag("--help") {
-        println!("{USAGE}\n{}", compare::USAGE);
-        return ExitCode::SUCCESS;
-    }
-    let done = match args.next("a command") {
-        Ok(command) => match command.as_str() {
-            "compare" => compare::run(args),
-            "load" => load(args),
-            "serve" => serve(args).map(|never| match never {}),
-            // What `compare` starts its children with.
-            "launch" => process::launch(args).map(|never| match never {}),
-            "generate" => process::generate(args),
-            _ => Err(format!("what is {command}?\n\n{USAGE}").into()),
-        },
-        Err(error) => Err(format!("{error}\n\n{USAGE}").into()),
+    let command = match args.next("a command") {
+        Ok(command) if command != "--help" => command,
+        _ => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let help = args.flag("--help");
+    let done = match (command.as_str(), help) {
+        ("echo", true) => said(echo::usage()),
+        ("echo", false) => echo::run(args),
+        ("connect", true) => said(connect::usage()),
+        ("connect", false) => connect::run(args),
+        ("memory", true) => said(memory::usage()),
+        ("memory", false) => memory::run(args),
+        ("syscalls", true) => said(syscalls::usage()),
+        ("syscalls", false) => syscalls::run(args),
+        ("latency", true) => said(latency::usage()),
+        ("latency", false) => latency::run(args),
+        ("busy", true) => said(busy::usage()),
+        ("busy", false) => busy::run(args),
+        ("domains", true) => said(domains::usage()),
+        ("domains", false) => domains::run(args),
+        ("micro", true) => said(micro::usage()),
+        ("micro", false) => micro::run(args),
+        ("growth", true) => said(growth::usage()),
+        ("growth", false) => growth::run(args),
+        ("load", true) => said(load::tool::USAGE.to_owned()),
+        ("load", false) => load::tool::run(args),
+        ("serve", false) => serve(args).map(|never| match never {}),
+        // What the others start their children with.
+        ("launch", false) => process::launch(args).map(|never| match never {}),
+        ("generate", false) => process::generate(args),
+        ("measure", false) => micro::own(args),
+        _ => Err(format!("what is {command}?\n\n{USAGE}").into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,73 +78,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(mut args: Args) -> Result<Infallible, Failure> {
-    let which = args.next("epoll or tokio")?;
-    let listen: SocketAddr = match args.option("--listen")? {
-        Some(address) => address,
-        None => ([127, 0, 0, 1], 0).into(),
-    };
-    let buffer = args.option("--buffer")?.unwrap_or(serve::BUFFER);
-    args.finish()?;
-    match which.as_str() {
-        "epoll" => Ok(serve::epoll::run(listen, buffer)?),
-        "tokio" => Ok(serve::tokio::run(listen, buffer)?),
-        _ => Err(format!("no server is called {which}").into()),
-    }
-}
-
-fn load(mut args: Args) -> Result<(), Failure> {
-    let connections = args.option("--connections")?.unwrap_or(50);
-    let size = args.option("--size")?.unwrap_or(64);
-    let seconds: f64 = args.option("--seconds")?.unwrap_or(5.0);
-    let warm_up = Duration::from_millis(args.option("--warm-up")?.unwrap_or(500));
-    let window = Duration::from_millis(args.option("--window")?.unwrap_or(1000));
-    let server: Option<u32> = args.option("--pid")?;
-    let cpu: Option<usize> = args.option("--cpu")?;
-    let waiting = if args.flag("--spin") { Waiting::Spin } else { Waiting::Sleep };
-    let address: SocketAddr = args.next("ADDRESS")?.parse()?;
-    args.finish()?;
-
-    kernel::raise_file_limit()?;
-    if let Some(cpu) = cpu {
-        kernel::pin(cpu)?;
-    }
-    let mut load = Load::new(address, size, waiting)?;
-    load.open(connections)?;
-    load.run(warm_up)?;
-
-    let cpu_time = |server: Option<u32>| server.map(kernel::settled_cpu_time).transpose();
-    let before = cpu_time(server)?;
-    let mut total = Window::default();
-    let left = |total: &Window| Duration::try_from_secs_f64(seconds).map(|all| all.saturating_sub(total.elapsed));
-    while !left(&total)?.is_zero() {
-        let one = load.run(window.min(left(&total)?))?;
-        println!("{}", line(&one));
-        total.merge(&one);
-    }
-    println!("\ntotal\n{}", line(&total));
-    if let (Some(before), Some(after), Some(server)) = (before, cpu_time(server)?, server) {
-        let cpu = (after - before).as_secs_f64();
-        println!(
-            "server: {:.2} µs CPU per round trip, {:.0} % busy, {} KiB resident",
-            cpu * 1e6 / total.latency.total() as f64,
-            cpu * 100.0 / total.elapsed.as_secs_f64(),
-            kernel::resident(server)? / 1024,
-        );
-    }
+fn said(text: String) -> Result<(), Failure> {
+    println!("{text}");
     Ok(())
 }
 
-fn line(window: &Window) -> String {
-    let quantile = |part| window.latency.quantile(part) as f64 / 1e3;
-    format!(
-        "{:>9} round trips in {:.2} s: {:>7.0}/s, p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, longest {:.1} µs",
-        window.latency.total(),
-        window.elapsed.as_secs_f64(),
-        window.rate(),
-        quantile(0.5),
-        quantile(0.99),
-        quantile(0.999),
-        window.latency.max() as f64 / 1e3,
-    )
+fn serve(mut args: Args) -> Result<Infallible, Failure> {
+    let which = args.next("epoll, tokio or matou")?;
+    let options = Serve::take(&mut args)?;
+    args.finish()?;
+    if options.compute > 0 {
+        compute::answer();
+    }
+    match which.as_str() {
+        "epoll" if options.compute == 0 => Ok(serve::epoll::run(options)?),
+        "epoll" => Err("epoll: does not compute".into()),
+        "tokio" => Ok(serve::tokio::run(options)?),
+        "matou" => serve::matou::run(options),
+        _ => Err(format!("no server is called {which}").into()),
+    }
 }

@@ -42,6 +42,19 @@ pub fn poll_effect<R>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) 
     polled
 }
 
+/// As [`poll_effect`], on a domain that the caller has at hand.
+#[inline]
+pub(crate) fn poll_effect_on<R>(domain: &Domain, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+    if !domain.count_effect() {
+        return out_of_turn(cx);
+    }
+    let polled = poll(cx);
+    if polled.is_pending() {
+        domain.give_back_effect();
+    }
+    polled
+}
+
 /// Takes one effect from the budget, where the effect is not awaited and therefore cannot wait.
 pub(crate) fn count(domain: &Domain) {
     let _left = domain.count_effect();

@@ -64,6 +64,11 @@ impl TaskId {
         TaskId(number << Self::DOMAIN_BITS | maker.0 as u64)
     }
 
+    /// The name of the task that the same domain makes next.
+    pub(crate) const fn next(self) -> TaskId {
+        TaskId(self.0 + (1 << Self::DOMAIN_BITS))
+    }
+
     /// The domain whose task made this one; a task made by `call` lives on another.
     pub const fn maker(self) -> DomainId {
         DomainId((self.0 & ((1 << Self::DOMAIN_BITS) - 1)) as u16)

@@ -54,7 +54,7 @@ unsafe impl Sync for Node {}
 
 impl Node {
     pub fn new(id: usize) -> Self {
-        Node { next: Next::new(None), state: State::idle(), id }
+        Node { next: Next::new(None), state: State::idle(1), id }
     }
 
     pub fn wake(&self) -> Asked {
@@ -73,7 +73,7 @@ impl Node {
 
     /// A node that its maker is about to push.
     pub fn queued(id: usize) -> Self {
-        Node { next: Next::new(None), state: State::queued(), id }
+        Node { next: Next::new(None), state: State::queued(1), id }
     }
 
     pub fn is_cancelled(&self) -> bool {
@@ -187,9 +187,11 @@ impl Inbox {
 
 /// A task without a run, as its holders see it: its header, its wakers, its memory, and the mailbox of its home.
 ///
-/// Its maker has three holds: that of the home domain, that of its parent's list, and that of its promise.
+/// There are three holds: that of the home domain, that of its parent's list, and that of its promise. The first is near the others where
+/// the task was not sent.
 pub struct Memory {
     task: TaskRef,
+    sent: bool,
     home: Box<Mailbox<InboxChain>>,
 }
 
@@ -220,7 +222,7 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    pub fn new(freed: impl Fn() + 'static) -> Memory {
+    pub fn new(sent: bool, freed: impl Fn() + 'static) -> Memory {
         let home = Box::new(Mailbox::new());
         let birth = Birth {
             id: TaskId::new(DomainId::ZERO, 0),
@@ -228,10 +230,16 @@ impl Memory {
             parent: Parent::NOBODY,
             born: Location::caller(),
             held: true,
-            sent: false,
+            sent,
         };
         let cell = Box::new(Cell::of_future(&birth, ready(()), Freed(Box::new(freed))));
-        Memory { task: NonNull::from(Box::leak(cell)).cast(), home }
+        let task: TaskRef = NonNull::from(Box::leak(cell)).cast();
+        if sent {
+            // Its home has taken it from the inbox.
+            // SAFETY: just made.
+            let _woken = unsafe { task.as_ref() }.state.attend();
+        }
+        Memory { task, sent, home }
     }
 
     /// One more holder.
@@ -240,13 +248,22 @@ impl Memory {
         Waker::clone(&waker::borrowed(self.task))
     }
 
-    /// One holder less.
+    /// The list or the promise lets go.
     ///
     /// # Safety
-    /// It is one of the three, once.
+    /// By the parent's thread, twice.
     pub unsafe fn let_go(&self) {
         // SAFETY: promised by the caller.
-        unsafe { task::release(self.task) };
+        unsafe { task::release_near(self.task) };
+    }
+
+    /// The home domain lets go, as `Domain::let_go`.
+    ///
+    /// # Safety
+    /// By the home domain, once.
+    pub unsafe fn leave(&self) {
+        // SAFETY: promised by the caller.
+        unsafe { if self.sent { task::release(self.task) } else { task::release_near(self.task) } };
     }
 
     /// Drops the future and ends the task. Whether its node is in the inbox, or about to be.
@@ -257,7 +274,8 @@ impl Memory {
         // SAFETY: promised by the caller.
         unsafe {
             task::clear(self.task);
-            self.task.as_ref().state.end()
+            let state = &self.task.as_ref().state;
+            if self.sent { state.end() } else { state.end_alone() }
         }
     }
 

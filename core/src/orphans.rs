@@ -299,9 +299,9 @@ impl<T, E> Future for Next<'_, T, E> {
                         First::Empty => return Poll::Ready(None),
                         First::Ended(child) => {
                             // SAFETY: linked and delivered; every child in here was made with a result of `T` and `E`.
-                            let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<Result<T, Exit<E>>>()) };
+                            let (id, result) = unsafe { (child.as_ref().id, domain.unlink(child).take::<T, E>()) };
                             domain.trace_join(id);
-                            return Poll::Ready(Some(result.unwrap_or(Err(Exit::Cancelled))));
+                            return Poll::Ready(Some(result));
                         }
                         First::Running(_) => match waker.take() {
                             // Cloned before the last look: it is foreign code, and may take the last child.

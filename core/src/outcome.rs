@@ -197,12 +197,19 @@ impl<E: core::error::Error + 'static> core::error::Error for Exit<E> {
 /// A panic that was caught. Without `std` there is nothing to catch, and no value of this type.
 pub struct Panic {
     #[cfg(feature = "std")]
-    payload: std::sync::Mutex<Box<dyn core::any::Any + Send>>,
+    /// Boxed once more, as every task has room for its end: most end otherwise.
+    payload: Box<std::sync::Mutex<Box<dyn core::any::Any + Send>>>,
     #[cfg(not(feature = "std"))]
     never: Infallible,
 }
 
 impl Panic {
+    #[cfg(feature = "std")]
+    #[cold]
+    fn new(payload: Box<dyn core::any::Any + Send>) -> Panic {
+        Panic { payload: Box::new(std::sync::Mutex::new(payload)) }
+    }
+
     /// What the panic said, where it said it in words.
     pub fn message(&self) -> PanicMessage {
         #[cfg(feature = "std")]
@@ -252,7 +259,7 @@ impl fmt::Debug for Panic {
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     #[cfg(feature = "std")]
     {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|payload| Panic { payload: std::sync::Mutex::new(payload) })
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(Panic::new)
     }
     #[cfg(not(feature = "std"))]
     {

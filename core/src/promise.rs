@@ -18,7 +18,7 @@ use crate::domain::family::{bury, note_forgotten};
 use crate::effect;
 use crate::id::TaskId;
 use crate::outcome::{Exit, Outcome};
-use crate::task::{self, Header, ParentKind, TaskRef, parent};
+use crate::task::{self, Header, ParentKind, Stage, TaskRef, parent, waker};
 use crate::trace::EventKind;
 use crate::violation::ViolationKind;
 
@@ -195,39 +195,46 @@ impl<T, E> Promise<T, E> {
         if !is_linked(self.task) {
             return Poll::Ready(());
         }
-        Domain::with(|domain| keep_waker(domain, self.header(), cx));
+        Domain::with(|domain| keep_waker(domain, self.task, cx));
         Poll::Pending
     }
 
     /// Polls without taking an effect: for those who hold many.
     pub(crate) fn poll_quietly(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Exit<E>>> {
-        let task = self.task;
-        Domain::with(|domain| {
-            let header = self.header();
-            if !is_linked(task) {
-                assert!(!header.parent_flags.has(parent::AWAITED), "a promise was polled after its result: await it once");
-                // Its scope has cancelled it, or its parent has ended.
-                header.parent_flags.set(parent::AWAITED);
-                return Poll::Ready(Err(Exit::Cancelled));
-            }
-            if !check_parent(domain, task) {
-                return Poll::Pending;
-            }
-            if header.parent_flags.has(parent::DELIVERED) {
-                header.parent_flags.set(parent::AWAITED);
-                // SAFETY: *Parent*: linked and delivered. `T`, `E` are the task's.
-                let result = unsafe { domain.unlink(task).take::<Result<T, Exit<E>>>() };
-                if let Some(Ok(_)) = result {
-                    header.parent_flags.set(parent::RESOLVED);
-                }
-                domain.trace_join(header.id);
-                return Poll::Ready(result.unwrap_or(Err(Exit::Cancelled)));
-            }
-            keep_waker(domain, header, cx);
-            Poll::Pending
-        })
-        .unwrap_or_else(|| panic!("a promise was polled outside its run: await it inside `run`, from the task that made the child"))
+        Domain::with(|domain| self.poll_on(domain, cx)).unwrap_or_else(|| outside())
     }
+
+    fn poll_on(&mut self, domain: &Domain, cx: &mut Context<'_>) -> Poll<Result<T, Exit<E>>> {
+        let task = self.task;
+        let header = self.header();
+        if !is_linked(task) {
+            assert!(!header.parent_flags.has(parent::AWAITED), "a promise was polled after its result: await it once");
+            // Its scope has cancelled it, or its parent has ended.
+            header.parent_flags.set(parent::AWAITED);
+            return Poll::Ready(Err(Exit::Cancelled));
+        }
+        if !check_parent(domain, task) {
+            return Poll::Pending;
+        }
+        if header.parent_flags.has(parent::DELIVERED) {
+            header.parent_flags.set(parent::AWAITED);
+            let (id, resolved) = (header.id, header.stage() == Stage::Result);
+            // SAFETY: *Parent*: linked and delivered. `T`, `E` are the task's.
+            let result = unsafe { domain.unlink(task).take::<T, E>() };
+            if resolved && result.is_ok() {
+                header.parent_flags.set(parent::RESOLVED);
+            }
+            domain.trace_join(id);
+            return Poll::Ready(result);
+        }
+        keep_waker(domain, task, cx);
+        Poll::Pending
+    }
+}
+
+#[cold]
+fn outside() -> ! {
+    panic!("a promise was polled outside its run: await it inside `run`, from the task that made the child")
 }
 
 /// Cancels a linked child; told once.
@@ -246,20 +253,37 @@ fn request(domain: &Domain, task: TaskRef) {
 }
 
 /// Keeps the waker to wake at the end, unless it is there.
-fn keep_waker(domain: &Domain, header: &Header, cx: &Context<'_>) {
+///
+/// The parent's own needs no count, as the parent outlives its linked children: most of those who wait cost no atomic step.
+#[inline]
+fn keep_waker(domain: &Domain, task: TaskRef, cx: &Context<'_>) {
+    // SAFETY: *Counted*: the caller holds the task.
+    let header = unsafe { task.as_ref() };
     let old = header.waker.take();
     let first = old.is_none();
-    match old {
-        Some(old) if old.will_wake(cx.waker()) => header.waker.set(Some(old)),
-        old => {
-            // A clone that panics leaves no waker behind, and the poll that panics is the task's last.
-            let new = cx.waker().clone();
-            drop(header.waker.replace(Some(new)));
+    match parent_of(task).filter(|&parent| waker::is_of(cx.waker(), parent)) {
+        Some(parent) => {
+            // SAFETY: *Awaited*: the child is linked.
+            header.waker.set(Some(unsafe { waker::uncounted(parent) }));
             drop(old);
         }
+        None => keep_foreign(header, old, cx.waker()),
     }
     if first {
         domain.trace_await(header.id);
+    }
+}
+
+#[inline(never)]
+fn keep_foreign(header: &Header, old: Option<Waker>, new: &Waker) {
+    match old {
+        Some(old) if old.will_wake(new) => header.waker.set(Some(old)),
+        old => {
+            // A clone that panics leaves no waker behind, and the poll that panics is the task's last.
+            let new = new.clone();
+            drop(header.waker.replace(Some(new)));
+            drop(old);
+        }
     }
 }
 
@@ -282,10 +306,21 @@ fn parent_of(task: TaskRef) -> Option<TaskRef> {
 }
 
 /// Whether the current task is the parent. If not, that is a violation. Outside a task it is a panic.
+#[inline]
 fn check_parent(domain: &Domain, task: TaskRef) -> bool {
     let Some(current) = domain.current() else {
         panic!("a promise was awaited or cancelled outside a task: only the task that made the child may");
     };
+    // SAFETY: *Counted*: the caller holds the task.
+    if unsafe { task.as_ref() }.parent.is(current) {
+        return true;
+    }
+    is_stepchild(domain, task, current)
+}
+
+/// Where the parent is not the current task itself: it may have the child in a group.
+#[inline(never)]
+fn is_stepchild(domain: &Domain, task: TaskRef, current: TaskRef) -> bool {
     let parent = parent_of(task);
     if parent == Some(current) {
         return true;
@@ -303,7 +338,7 @@ impl<T, E> Future for Promise<T, E> {
     type Output = Result<T, Exit<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        effect::poll_effect(cx, |cx| self.poll_quietly(cx))
+        Domain::with(|domain| effect::poll_effect_on(domain, cx, |cx| self.poll_on(domain, cx))).unwrap_or_else(|| outside())
     }
 }
 
@@ -312,7 +347,7 @@ impl<T, E> Drop for Promise<T, E> {
         let task = self.task;
         let waker = if is_linked(task) { forget(task) } else { None };
         // SAFETY: *Counted*: the promise was one of the holders.
-        unsafe { task::release(task) };
+        unsafe { task::release_near(task) };
         // Last, as its destructor may panic.
         drop(waker);
     }
@@ -371,18 +406,19 @@ impl Future for Cancellation {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.task;
-        effect::poll_effect(cx, |cx| {
-            if !is_linked(task) {
-                return Poll::Ready(());
-            }
-            Domain::with(|domain| {
-                if check_parent(domain, task) {
-                    // SAFETY: *Counted*.
-                    keep_waker(domain, unsafe { task.as_ref() }, cx);
+        let polled = Domain::with(|domain| {
+            effect::poll_effect_on(domain, cx, |cx| {
+                if !is_linked(task) {
+                    return Poll::Ready(());
                 }
-            });
-            Poll::Pending
-        })
+                if check_parent(domain, task) {
+                    keep_waker(domain, task, cx);
+                }
+                Poll::Pending
+            })
+        });
+        // Outside a run, nobody tells.
+        polled.unwrap_or(if is_linked(task) { Poll::Pending } else { Poll::Ready(()) })
     }
 }
 
@@ -391,7 +427,7 @@ impl Drop for Cancellation {
         // SAFETY: *Counted*: it has the promise's place among the holders.
         let waker = unsafe {
             let waker = if is_linked(self.task) { self.task.as_ref().waker.take() } else { None };
-            task::release(self.task);
+            task::release_near(self.task);
             waker
         };
         // Last, as its destructor may panic.

@@ -411,7 +411,7 @@ pub(crate) unsafe fn end_of(root: TaskRef) -> End {
     // SAFETY: promised by the caller; this was its type's result. `run` was the other holder.
     unsafe {
         let end = task::take::<Result<(), Exit<()>>>(root);
-        task::release(root);
+        task::release_near(root);
         end
     }
 }

@@ -193,17 +193,18 @@ impl Future for Sleep {
         let this = self.as_ref().get_ref();
         effect::poll_effect(cx, |cx| {
             Domain::with(|domain| {
+                let now = domain.now();
                 match this.epoch.get() {
                     None => {
                         this.node.set_deadline(match this.asked.get() {
-                            Deadline::In(duration) => domain.now() + duration,
+                            Deadline::In(duration) => now + duration,
                             Deadline::At(instant) => instant,
                         });
                         this.epoch.set(Some(domain.epoch()));
                     }
                     Some(epoch) => assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in"),
                 }
-                if domain.now() >= this.node.deadline() && this.node.deadline() != Instant::MAX {
+                if now >= this.node.deadline() && this.node.deadline() != Instant::MAX {
                     this.unlink();
                     this.fired.set(true);
                     return Poll::Ready(());

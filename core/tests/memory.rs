@@ -10,7 +10,10 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
+use matou_core::sync::Notify;
+use matou_core::time::sleep;
 use matou_core::{Care, Orphans, Plain, RunError, TaskPool, yield_now};
 use support::family::*;
 use support::wakers::poll_under;
@@ -56,7 +59,9 @@ fn memory_is_bounded_and_steady() {
     r06_a_parent_that_forgets_100_000_children_keeps_nothing_of_them();
     a_child_is_at_most_one_allocation_and_what_is_done_with_it_none();
     a_pooled_child_is_none();
+    yields_wakes_and_timers_are_none();
     what_cancellation_and_collectors_take_is_given_back();
+    waiting_for_the_next_child_allocates_once();
 }
 
 fn r06_a_parent_that_forgets_100_000_children_keeps_nothing_of_them() {
@@ -159,6 +164,50 @@ fn a_pooled_child_is_none() {
     .unwrap();
 }
 
+fn yields_wakes_and_timers_are_none() {
+    static THERE: Notify = Notify::new();
+    static HERE: Notify = Notify::new();
+    const TIMES: usize = 200;
+    for reach in Reach::BOTH {
+        go(1, 0, async {
+            // On this domain or on another: then each wake is one across domains.
+            let other = reach.start(|| async {
+                for _ in 0..2 * TIMES {
+                    THERE.notified().await;
+                    HERE.notify_one();
+                }
+            });
+            let take_turns = async || {
+                for _ in 0..TIMES {
+                    THERE.notify_one();
+                    HERE.notified().await;
+                    yield_now().await;
+                }
+            };
+            // The first time, what is made once may be made.
+            take_turns().await;
+            assert_eq!(allocations(take_turns).await, 0, "{reach:?}");
+            other.await.unwrap();
+
+            let sleeping = async |sleeps: usize| {
+                for _ in 0..sleeps {
+                    sleep(Duration::from_micros(1)).await;
+                }
+            };
+            let sleepers: Vec<_> = (0..8).map(|_| reach.start(move || async move { sleeping(TIMES).await })).collect();
+            sleeping(1).await;
+            let ends = allocations(async || {
+                for sleeper in sleepers {
+                    sleeper.await.unwrap();
+                }
+                sleeping(TIMES).await;
+            });
+            assert_eq!(ends.await, 0, "{reach:?}");
+        })
+        .unwrap();
+    }
+}
+
 fn what_cancellation_and_collectors_take_is_given_back() {
     go(0, 0, async {
         let orphans = Orphans::new();
@@ -190,6 +239,22 @@ fn what_cancellation_and_collectors_take_is_given_back() {
             }
             assert!(live() <= before);
         }
+    })
+    .unwrap();
+}
+
+fn waiting_for_the_next_child_allocates_once() {
+    go(0, 0, async {
+        let orphans = Orphans::new();
+        let wait = async || {
+            for _ in 0..10 {
+                orphans.spawn(yield_now());
+                orphans.next().await.unwrap().unwrap();
+            }
+        };
+        wait().await;
+        let children = if cfg!(matou_plain_alloc) { 10 } else { 0 };
+        assert_eq!(allocations(wait).await, children);
     })
     .unwrap();
 }

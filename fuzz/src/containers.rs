@@ -139,11 +139,13 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
                 unsafe { list.push_back(at(node)) };
                 model.list.push(node);
             }
+            #[cfg(feature = "alloc")] // Without it, nobody needs it.
             5 if !listed => {
                 // SAFETY: *Once*.
                 unsafe { list.push_front(at(node)) };
                 model.list.insert(0, node);
             }
+            #[cfg(feature = "alloc")] // Without it, nobody needs it.
             6 if !listed && !model.list.is_empty() => {
                 let place = input.below(model.list.len());
                 // SAFETY: *Once*; the place is in the list.

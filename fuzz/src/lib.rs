@@ -162,6 +162,14 @@ mod shim {
     pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
     pub(crate) use std::hint::spin_loop as pause;
+
+    thread_local! {
+        pub(crate) static SEEDED: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+    }
+
+    pub(crate) fn fault(name: &str) -> bool {
+        SEEDED.get() == Some(name)
+    }
 }
 
 use crate::machine::Observed;
@@ -185,6 +193,14 @@ pub fn check(program: &Program) -> Result<(Observed, Predicted), String> {
         return Err(format!("R21: the same program and seed, and another run; they part at event {first:?}\n{observed:#?}\n{again:#?}"));
     }
     Ok((observed, predicted))
+}
+
+/// Calls `f` with the containers broken as one of the core's seeded faults says (`core/src/shim.rs`), on this thread: the tests see it found.
+pub fn broken<R>(fault: &'static str, f: impl FnOnce() -> R) -> R {
+    shim::SEEDED.set(Some(fault));
+    let result = f();
+    shim::SEEDED.set(None);
+    result
 }
 
 /// Checks the files that the command line names: what a target is where there is no fuzzer.

@@ -10,7 +10,7 @@ use std::task::{Wake, Waker};
 
 use crate::id::{DomainId, PointId, TaskId};
 use crate::input::Input;
-use crate::points_shipped::{POINTS, Points, Signals, TOLD_AT_ONCE, Waited};
+use crate::points_shipped::{POINTS, Points, Signals, Standing, TOLD_AT_ONCE};
 use crate::same;
 
 /// How many points there can be at a time.
@@ -77,6 +77,17 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     follow(&mut Input::new(bytes), &mut done).map_err(|why| format!("{why}; after these operations and ids: {done:?}"))
 }
 
+/// How a point stands in a poll with this waker.
+fn stands(points: &Points, model: &Model, id: PointId, wakers: &[Waker], waker: usize) -> Result<(), String> {
+    let due = match model.points.get(&id.to_bits()) {
+        Some(Point { stands: Stands::Fresh, .. }) => Standing::Fresh,
+        Some(Point { stands: Stands::Waiting, waker: kept, .. }) if *kept == Some(waker) => Standing::Waiting,
+        Some(Point { stands: Stands::Waiting, .. }) => Standing::WaitingElsewhere,
+        _ => Standing::Resumed,
+    };
+    same("how a point stands", points.standing(id, &wakers[waker]) == due, true)
+}
+
 fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, u64)>) -> Result<(), String> {
     let idle: Vec<Arc<Idle>> = (0..WAKERS).map(|_| Arc::new(Idle)).collect();
     let wakers: Vec<Waker> = idle.iter().map(|idle| Waker::from(idle.clone())).collect();
@@ -123,22 +134,21 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, u64)>) -> Result<(), Str
             4..=6 => {
                 let waker = input.below(WAKERS);
                 let waited = points.wait(id, wakers[waker].clone());
-                let point = model.points.get_mut(&bits);
-                match (waited, point) {
-                    (Waited::Fresh, Some(point)) if point.stands == Stands::Fresh => {}
-                    (Waited::Waiting(replaced), Some(point)) if point.stands == Stands::Waiting => {
+                match (waited, model.points.get_mut(&bits)) {
+                    (Ok(replaced), Some(point)) if matches!(point.stands, Stands::Fresh | Stands::Waiting) => {
+                        point.stands = Stands::Waiting;
                         let due = point.waker.replace(waker);
                         same_waker("the waker that was replaced", replaced, due)?;
                     }
-                    (Waited::Resumed, point) if point.as_ref().is_none_or(|it| !matches!(it.stands, Stands::Fresh | Stands::Waiting)) => {}
+                    (Err(given), point) if point.as_ref().is_none_or(|it| !matches!(it.stands, Stands::Fresh | Stands::Waiting)) => {
+                        same_waker("the waker that is not kept", Some(given), Some(waker))?;
+                    }
                     (_, point) => return Err(format!("a wait finds another state than {point:?}")),
                 }
             }
             7 | 8 => {
-                points.registered(id);
-                if let Some(point) = model.points.get_mut(&bits).filter(|point| point.stands == Stands::Fresh) {
-                    point.stands = Stands::Waiting;
-                }
+                let waker = input.below(WAKERS);
+                stands(&points, &model, id, &wakers, waker)?;
             }
             9 => {
                 let by = input.below(3) as u64;
@@ -196,7 +206,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, u64)>) -> Result<(), Str
         same("whether that presses", points.are_pressing(), pressing)?;
         for id in ids.iter().rev().take(40) {
             let point = model.points.get(&id.to_bits());
-            same("whether one is fresh", points.is_fresh(*id), point.is_some_and(|point| point.stands == Stands::Fresh))?;
+            stands(&points, &model, *id, &wakers, 0)?;
             let noted = point.filter(|point| point.stands == Stands::Waiting).and_then(|point| point.by);
             same("who waits", points.noted(*id).map(TaskId::number), noted)?;
         }

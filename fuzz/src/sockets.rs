@@ -227,7 +227,7 @@ impl World {
             (14..=19, Some(_)) if awake(self.ends.borrow()[end].home) => {
                 let direction = if how % 2 == 0 { Direction::Read } else { Direction::Write };
                 let between: Vec<_> = rows.take(usize::from(more % 4).saturating_sub(1)).collect();
-                self.task(end, direction, 1 + usize::from(how / 2 % 8), more & 4 != 0, between)?;
+                self.task(end, direction, false, 1 + usize::from(how / 2 % 8), more & 4 != 0, between)?;
             }
             (20, _) => self.give_up(domain, usize::from(how), asleep),
             (21..=24, _) if asleep.is_none() => {
@@ -287,24 +287,36 @@ impl World {
         Ok(())
     }
 
-    /// A task tries; where there is nothing, it waits. What happens `between` does so after its call and before it waits.
-    fn task(self: &Rc<Self>, end: usize, direction: Direction, most: usize, interrupted: bool, between: Vec<Operation>) -> Checked {
+    /// A task tries, at once if it was `resumed`; where there is nothing, it waits. What happens `between` does so after its call and before it
+    /// waits.
+    fn task(
+        self: &Rc<Self>,
+        end: usize,
+        direction: Direction,
+        mut resumed: bool,
+        most: usize,
+        interrupted: bool,
+        between: Vec<Operation>,
+    ) -> Checked {
         let Some((source, home)) = self.ends.borrow().get(end).and_then(|end| Some((end.source.clone()?, end.home))) else {
             return Ok(());
         };
         let mut interrupted = interrupted.then_some(Errno::INTR);
-        let mut call = |source: &Source<Number>| match (interrupted.take(), direction) {
-            (Some(errno), _) => Err(errno.into()),
-            (None, Direction::Read) => Ok(kernel::read(source.io().0, most)?),
-            (None, Direction::Write) => Ok(kernel::write(source.io().0, most)?),
+        let mut call = |source: &Source<Number>| {
+            let moved = match (interrupted.take(), direction) {
+                (Some(errno), _) => Err(errno),
+                (None, Direction::Read) => kernel::read(source.io().0, most),
+                (None, Direction::Write) => kernel::write(source.io().0, most),
+            }?;
+            source.moved(direction, moved, most);
+            Ok(moved)
         };
         let mut between = Some(between);
         for _ in 0..MOST_ROUNDS {
             self.enter(home);
-            match source.attempt(direction, &mut call) {
+            match source.attempt(direction, resumed, &mut call) {
                 Some(Ok(moved)) => {
                     self.show(if moved == 0 { "end" } else { "moved" });
-                    source.moved(direction, moved, most);
                     return Ok(());
                 }
                 Some(Err(_)) => {
@@ -332,7 +344,10 @@ impl World {
                     points.close(id);
                     return Ok(());
                 }
-                Err(Unarmed::Ready) => points.close(id),
+                Err(Unarmed::Ready) => {
+                    points.close(id);
+                    resumed = true;
+                }
             }
         }
         Err(format!("a task tries over and over at end {end}"))
@@ -372,7 +387,7 @@ impl World {
             self.note(|| format!("  resumed on {domain}: {waiter:?}"));
             self.show("resumed");
             if self.ends.borrow()[waiter.end].home == domain {
-                self.task(waiter.end, waiter.direction, 4, false, Vec::new())?;
+                self.task(waiter.end, waiter.direction, true, 4, false, Vec::new())?;
             } else {
                 self.show("moved away");
             }

@@ -27,6 +27,26 @@ fn the_containers_do_what_those_of_std_do() {
     replay("containers", matou_fuzz::containers::check);
 }
 
+/// Those of the mailbox's seeded faults that one thread can see.
+#[test]
+fn a_broken_mailbox_is_found() {
+    for fault in FAULTS {
+        let found =
+            (0..2000).filter(|&seed| matou_fuzz::broken(fault, || matou_fuzz::containers::check(&chance(seed, 200))).is_err()).count();
+        assert!(found > 10, "{fault} was found {found} times");
+    }
+}
+
+const FAULTS: [&str; 7] = [
+    "doorbell_not_rung",
+    "doorbell_always_rung",
+    "inbox_not_reversed",
+    "ring_drops_nodes",
+    "sleep_skips_flags",
+    "watch_asleep",
+    "watch_trusted",
+];
+
 #[test]
 fn the_table_of_points_does_what_those_of_std_do() {
     replay("points", matou_fuzz::points::check);

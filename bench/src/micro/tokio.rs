@@ -1,123 +1,212 @@
-//! The operations on tokio: one thread, tasks that may move ([`send`]) and tasks that may not ([`local`], a `LocalSet`).
-//! A call goes to a second runtime of one thread, through its handle.
+//! tokio on one thread: tasks that may move ([`Tokio`]) and tasks that may not ([`LocalTokio`], a `LocalSet`). A call goes to a
+//! second runtime of one thread, through its handle.
 
-use std::hint::black_box;
+// `tokio::spawn` wants futures that are `Send`; see `OneThread`.
+#![allow(unsafe_code)]
+
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local, yield_now};
 
-use super::{BATCH, Figures, MANY, Meter, Operation, TURNS, step_aside};
+use super::executor::{Executor, Far, Orphans, Spinner};
+use super::meter::Figures;
+use super::{one, step_aside};
 use crate::Failure;
 
 /// With `tokio::spawn`.
-pub fn send(operation: Operation, meter: Meter) -> Result<Figures, Failure> {
-    let run = |figures: Send| runtime()?.block_on(async { Ok(tokio::spawn(figures).await?) });
-    match operation {
-        Operation::SpawnAwait => run(Box::pin(spawn_await(meter, || tokio::spawn(one())))),
-        Operation::SpawnAwaitMany => run(Box::pin(spawn_await_many(meter, || tokio::spawn(one())))),
-        Operation::YieldTwo => run(Box::pin(take_turns(meter, 2, |n| tokio::spawn(turns(n))))),
-        Operation::YieldMany => run(Box::pin(take_turns(meter, MANY, |n| tokio::spawn(turns(n))))),
-        Operation::Call => elsewhere(|far| run(Box::pin(spawn_await(meter, move || far.spawn(one()))))),
-        Operation::CallMany => elsewhere(|far| run(Box::pin(spawn_await_many(meter, move || far.spawn(one()))))),
-    }
-}
+#[derive(Debug)]
+pub struct Tokio;
 
 /// With `spawn_local`.
-pub fn local(operation: Operation, meter: Meter) -> Result<Figures, Failure> {
-    let run = |figures: Local| LocalSet::new().block_on(&runtime()?, async { Ok(spawn_local(figures).await?) });
-    match operation {
-        Operation::SpawnAwait => run(Box::pin(spawn_await(meter, || spawn_local(one())))),
-        Operation::SpawnAwaitMany => run(Box::pin(spawn_await_many(meter, || spawn_local(one())))),
-        Operation::YieldTwo => run(Box::pin(take_turns(meter, 2, |n| spawn_local(turns(n))))),
-        Operation::YieldMany => run(Box::pin(take_turns(meter, MANY, |n| spawn_local(turns(n))))),
-        Operation::Call => elsewhere(|far| run(Box::pin(spawn_await(meter, move || far.spawn(one()))))),
-        Operation::CallMany => elsewhere(|far| run(Box::pin(spawn_await_many(meter, move || far.spawn(one()))))),
+#[derive(Debug)]
+pub struct LocalTokio;
+
+/// A handle whose task only counts: were it aborted or did it panic, the figures would mean nothing.
+#[derive(Debug)]
+pub struct Counted(JoinHandle<u64>);
+
+impl Future for Counted {
+    type Output = u64;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        Pin::new(&mut self.0).poll(context).map(|result| result.expect("a task that only counts"))
     }
 }
 
-// The measuring itself is a task, because that is where a program does its work: the future given to `block_on` is served
-// worse than tasks, with a system call each time it has waited.
-type Send = Pin<Box<dyn Future<Output = Figures> + std::marker::Send>>;
-type Local = Pin<Box<dyn Future<Output = Figures>>>;
+/// A future, or what comes of it, that does not leave the thread it was made on.
+struct OneThread<T>(T);
+
+// SAFETY: "stays here". Only this file makes one, and gives it to a current-thread runtime that is inside `block_on` on the
+// calling thread: such a runtime polls and drops its tasks on the thread of `block_on`, and is itself dropped there.
+unsafe impl<T> Send for OneThread<T> {}
+
+impl<F: Future> Future for OneThread<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the field is pinned as the whole is; there is no `Drop`, and nothing moves it out.
+        unsafe { self.map_unchecked_mut(|this| &mut this.0) }.poll(context)
+    }
+}
 
 fn runtime() -> Result<Runtime, Failure> {
     // With I/O, as whoever serves anything has it: without, an idle runtime waits on a condition variable instead.
-    Ok(Builder::new_current_thread().enable_io().build()?)
+    Ok(Builder::new_current_thread().enable_io().enable_time().build()?)
 }
 
-async fn one() -> u64 {
-    black_box(1)
-}
+impl Executor for Tokio {
+    type Task = Counted;
+    type Far = Handle;
+    type Orphans = Children;
+    const CANCELS: bool = true;
 
-async fn turns(count: usize) -> u64 {
-    for _ in 0..count {
-        yield_now().await;
+    fn run(measure: impl Future<Output = Figures> + 'static) -> Result<Figures, Failure> {
+        let measure = OneThread(measure);
+        runtime()?.block_on(async { Ok(tokio::spawn(measure).await?) })
     }
-    0
-}
 
-async fn spawn_await(meter: Meter, spawn: impl Fn() -> JoinHandle<u64>) -> Figures {
-    let mut watch = meter.start();
-    loop {
-        for _ in 0..BATCH {
-            black_box(result(spawn()).await);
-        }
-        if let Some(figures) = watch.lap(BATCH) {
-            return figures;
-        }
+    fn spawn(future: impl Future<Output = u64> + 'static) -> Counted {
+        Counted(tokio::spawn(OneThread(future)))
     }
-}
 
-async fn spawn_await_many(meter: Meter, spawn: impl Fn() -> JoinHandle<u64>) -> Figures {
-    let mut tasks = Vec::with_capacity(MANY);
-    let mut watch = meter.start();
-    loop {
-        tasks.extend((0..MANY).map(|_| spawn()));
-        for task in tasks.drain(..) {
-            black_box(result(task).await);
-        }
-        if let Some(figures) = watch.lap(MANY) {
-            return figures;
-        }
+    async fn cancel(task: Counted) {
+        cancel(task).await;
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
+        tokio::time::sleep(duration)
+    }
+
+    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
+    where
+        F: Future<Output = Figures> + 'static,
+    {
+        elsewhere::<Self, F>(awake, measure)
     }
 }
 
-async fn take_turns(meter: Meter, tasks: usize, spawn: impl Fn(usize) -> JoinHandle<u64>) -> Figures {
-    let turns = TURNS / tasks;
-    let mut handles = Vec::with_capacity(tasks);
-    let mut watch = meter.start();
-    loop {
-        handles.extend((0..tasks).map(|_| spawn(turns)));
-        for handle in handles.drain(..) {
-            result(handle).await;
-        }
-        if let Some(figures) = watch.lap(TURNS) {
-            return figures;
-        }
+impl Executor for LocalTokio {
+    type Task = Counted;
+    type Far = Handle;
+    type Orphans = LocalChildren;
+    const CANCELS: bool = true;
+
+    fn run(measure: impl Future<Output = Figures> + 'static) -> Result<Figures, Failure> {
+        LocalSet::new().block_on(&runtime()?, async { Ok(spawn_local(measure).await?) })
     }
+
+    fn spawn(future: impl Future<Output = u64> + 'static) -> Counted {
+        Counted(spawn_local(future))
+    }
+
+    async fn cancel(task: Counted) {
+        cancel(task).await;
+    }
+
+    fn yield_now() -> impl Future<Output = ()> {
+        yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
+        tokio::time::sleep(duration)
+    }
+
+    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
+    where
+        F: Future<Output = Figures> + 'static,
+    {
+        elsewhere::<Self, F>(awake, measure)
+    }
+}
+
+impl Far for Handle {
+    type Call = Counted;
+
+    fn call(&self) -> Counted {
+        Counted(self.spawn(one()))
+    }
+}
+
+async fn cancel(task: Counted) {
+    task.0.abort();
+    assert!(task.0.await.is_err_and(|error| error.is_cancelled()), "a task that was to be cancelled has ended");
+}
+
+/// `JoinSet`.
+#[derive(Debug, Default)]
+pub struct Children(JoinSet<u64>);
+
+impl Orphans for Children {
+    fn spawn(&mut self, future: impl Future<Output = u64> + 'static) {
+        self.0.spawn(OneThread(future));
+    }
+
+    async fn next(&mut self) -> u64 {
+        next(&mut self.0).await
+    }
+}
+
+/// The same, with tasks that may not move.
+#[derive(Debug, Default)]
+pub struct LocalChildren(JoinSet<u64>);
+
+impl Orphans for LocalChildren {
+    fn spawn(&mut self, future: impl Future<Output = u64> + 'static) {
+        self.0.spawn_local(future);
+    }
+
+    async fn next(&mut self) -> u64 {
+        next(&mut self.0).await
+    }
+}
+
+async fn next(children: &mut JoinSet<u64>) -> u64 {
+    children.join_next().await.expect("there is a child").expect("a task that only counts")
 }
 
 /// Runs a second runtime on another thread meanwhile.
-fn elsewhere(measure: impl FnOnce(Handle) -> Result<Figures, Failure>) -> Result<Figures, Failure> {
+fn elsewhere<E, F>(awake: bool, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
+where
+    E: Executor<Far = Handle>,
+    F: Future<Output = Figures> + 'static,
+{
     let far = runtime()?;
     let handle = far.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
             step_aside();
+            if awake {
+                // Dropped with the runtime.
+                drop(far.spawn(async {
+                    loop {
+                        yield_now().await;
+                    }
+                }));
+            }
             // Ends with an error when `stop` is dropped, which is as good.
             let _ = far.block_on(stopped);
         });
-        let figures = measure(handle);
+        let figures = E::run(async move {
+            let spinner = awake.then(Spinner::<E>::start);
+            let figures = measure(handle).await;
+            if let Some(spinner) = spinner {
+                spinner.stop().await;
+            }
+            figures
+        });
         drop(stop);
         figures
     })
-}
-
-/// The tasks here neither panic nor are aborted; should one, the figures would mean nothing.
-async fn result(task: JoinHandle<u64>) -> u64 {
-    task.await.expect("a task that only counts")
 }

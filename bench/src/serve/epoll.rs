@@ -7,12 +7,15 @@
 use std::convert::Infallible;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
 
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
+
+use super::Serve;
 
 /// One connection; its place in the table is its file descriptor.
 struct Connection {
@@ -21,14 +24,20 @@ struct Connection {
     unsent: Vec<u8>,
 }
 
-/// Serves until something goes wrong with the listener or with epoll itself.
-pub fn run(address: SocketAddr, buffer: usize) -> io::Result<Infallible> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
+/// Serves until something goes wrong with a listener or with epoll itself. Several threads share nothing.
+pub fn run(mut serve: Serve) -> io::Result<Infallible> {
+    let listener = serve.announced("epoll")?;
+    for _ in 1..serve.threads {
+        let listener = serve.listener()?;
+        thread::spawn(move || handle(&listener, serve.buffer));
+    }
+    handle(&listener, serve.buffer)
+}
+
+fn handle(listener: &TcpListener, buffer: usize) -> io::Result<Infallible> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let accepts = EventData::new_u64(listener.as_raw_fd() as u64);
-    epoll::add(&poll, &listener, accepts, EventFlags::IN)?;
-    eprintln!("listening on {} (epoll)", listener.local_addr()?);
+    epoll::add(&poll, listener, accepts, EventFlags::IN)?;
 
     let mut buffer = vec![0; buffer];
     let mut connections: Vec<Option<Connection>> = Vec::new();
@@ -42,7 +51,7 @@ pub fn run(address: SocketAddr, buffer: usize) -> io::Result<Infallible> {
         for event in ready {
             let data = event.data;
             if data == accepts {
-                accept(&poll, &listener, &mut connections)?;
+                accept(&poll, listener, &mut connections)?;
                 continue;
             }
             let slot = &mut connections[data.u64() as usize];

@@ -99,12 +99,10 @@ impl<R: Ring> List<R> {
     /// # Safety
     /// The node is in this list.
     pub(crate) unsafe fn remove(&self, node: NonNull<R::Node>) {
-        // SAFETY: *Linked*: the caller promises that the node is in this list, so its neighbours are.
+        // SAFETY: *Linked*: the caller promises that the node is in this list, so it has two neighbours, which are.
         unsafe {
             let links = R::links(node);
-            let (Some(prev), Some(next)) = (links.prev.take(), links.next.take()) else {
-                unreachable!("a node of a circular list has two neighbours");
-            };
+            let (prev, next) = (links.prev.take().unwrap_unchecked(), links.next.take().unwrap_unchecked());
             if next == node {
                 self.head.set(None);
                 return;

@@ -212,6 +212,7 @@ impl<C: Chain> Mailbox<C> {
     /// Looks, awake, until there are nodes or the patience is over: meanwhile nobody rings. Whether there are nodes. By the domain only.
     ///
     /// It decides nothing: who gives up looks once more, in [`sleep`](Self::sleep).
+    #[cfg(feature = "alloc")]
     pub(crate) fn watch(&self, mut patience: impl FnMut() -> bool) -> bool {
         if fault("watch_asleep") {
             let _ = self.word.compare_exchange(ptr::null_mut(), Self::asleep(), Ordering::AcqRel, Ordering::Relaxed);

@@ -192,12 +192,22 @@ impl<'a, E: Events> Driver<'a, E> {
 
     fn run(&self) {
         loop {
+            while self.is_ordinary() {
+                self.domain.poll_next(true);
+            }
             match self.step() {
                 Stepped::Ran(_) | Stepped::Looked => {}
                 Stepped::Idle => self.sleep(),
                 Stepped::Over => return,
             }
         }
+    }
+
+    /// Whether [`step`](Self::step) would do nothing but poll the next task: so it is between most polls.
+    #[inline]
+    fn is_ordinary(&self) -> bool {
+        let domain = self.domain;
+        domain.has_nothing_but_tasks() && !domain.is_time_up() && !domain.run().is_aborting()
     }
 
     /// What the domain does between two polls, and the next poll if a task is runnable.
@@ -272,12 +282,12 @@ impl<'a, E: Events> Driver<'a, E> {
     /// told of many that do no more.
     fn is_time_to_look(&self) -> bool {
         let domain = self.domain;
-        if domain.since_select.get() < domain.quanta && !domain.points.are_pressing() {
+        if !domain.is_time_up() {
             return false;
         }
         let nobody_waits = !domain.points.any() && domain.timers.is_empty();
         if self.broken.get() || nobody_waits {
-            domain.since_select.set(0);
+            domain.put_off_looking();
             return false;
         }
         true
@@ -366,7 +376,7 @@ impl<'a, E: Events> Driver<'a, E> {
     pub(crate) fn select(&self, wait: Wait) {
         let domain = self.domain;
         let Some(source) = self.source else { return rest() };
-        domain.since_select.set(0);
+        domain.put_off_looking();
         let mut given_up = [PointId { index: 0, generation: 0 }; TOLD_AT_ONCE];
         let mut wait = wait;
         loop {

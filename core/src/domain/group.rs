@@ -25,6 +25,7 @@ use core::panic::Location;
 use core::ptr::NonNull;
 use core::task::Waker;
 
+use super::family::forgotten::{self, Child};
 use super::family::uncared;
 use super::{Domain, Epoch};
 use crate::container::list::List;
@@ -45,7 +46,7 @@ pub(crate) struct Group {
     /// Children whose promise was taken out: no longer kept aside, and still children of the owner.
     pub(crate) taken: List<Siblings>,
     /// The first child that was forgotten and has ended: all that is kept of it.
-    pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
+    forgotten: Cell<Option<Child>>,
     /// It is a scope's, not that of an `Orphans`.
     is_scope: bool,
     /// The scope it was first used in (*Collected*).
@@ -138,7 +139,7 @@ impl Group {
             self.remove(child);
             self.taken.push_back(child);
             child.as_ref().parent_flags.set(parent::TAKEN | parent::HELD);
-            child.as_ref().retain();
+            child.as_ref().retain_near();
         }
     }
 
@@ -158,6 +159,11 @@ impl Group {
             self.children.remove(child);
             self.len.set(self.len.get() - 1);
         }
+    }
+
+    /// Keeps what is kept of a forgotten child that has ended, unless one is kept.
+    pub(crate) fn keep_forgotten(&self, child: Child) {
+        self.forgotten.set(self.forgotten.get().or(Some(child)));
     }
 
     /// A child that must not be left behind by a normal end.
@@ -362,9 +368,13 @@ pub(crate) unsafe fn free_if_done(group: NonNull<Group>) {
         if !this.inert.get() {
             this.owner.as_ref().belongings.remove(group.cast());
             // A scope was asked before, or was cut short. What an `Orphans` knows of is kept by whom its children are left to.
-            if !this.is_scope && this.forgotten.get().is_some() {
-                let heir = scope.map_or(&this.owner.as_ref().forgotten, |scope| &(*scope.as_ptr()).forgotten);
-                heir.set(heir.get().or(this.forgotten.get()));
+            if !this.is_scope
+                && let Some(child) = this.forgotten.get()
+            {
+                match scope {
+                    Some(scope) => scope.as_ref().keep_forgotten(child),
+                    None => forgotten::keep(this.owner.as_ref(), child),
+                }
             }
         }
         let freed = Box::from_raw(group.as_ptr());

@@ -38,6 +38,10 @@ impl Hooks {
         Hooks { any: Cell::new(false), added: Cell::new(0), table: RefCell::new(Table::new()) }
     }
 
+    pub(crate) fn any(&self) -> bool {
+        self.any.get()
+    }
+
     /// Adds a hook, and gives its number; gives it back if there is no place.
     pub(crate) fn add(&self, call: Call) -> Result<u64, Call> {
         let number = self.added.get();

@@ -130,12 +130,15 @@ pub(crate) struct Domain {
     root: Cell<Option<TaskRef>>,
     /// The main task has ended. On domain 0 only.
     pub(crate) root_ended: Cell<bool>,
-    born: Cell<u64>,
-    /// What the current poll may still do.
-    budget: Cell<u32>,
-    /// Effects and polls since the event source was last asked.
-    since_select: Cell<u32>,
-    quanta: u32,
+    /// The name of the task that is made next.
+    unborn: Cell<TaskId>,
+    /// Effects and polls so far.
+    effects: Cell<u64>,
+    /// How far `effects` may go in the current poll: the rest is its budget.
+    spent_at: Cell<u64>,
+    /// How far `effects` may go before the event source is asked again.
+    look_at: Cell<u64>,
+    quanta: u64,
     pub(crate) timers: TimerQueue,
     pub(crate) points: Points,
     pub(crate) hooks: Hooks,
@@ -182,10 +185,11 @@ impl Domain {
             #[cfg(feature = "alloc")]
             root: Cell::new(None),
             root_ended: Cell::new(false),
-            born: Cell::new(0),
-            budget: Cell::new(0),
-            since_select: Cell::new(0),
-            quanta: config.quanta,
+            unborn: Cell::new(TaskId::new(id, 0)),
+            effects: Cell::new(0),
+            spent_at: Cell::new(0),
+            look_at: Cell::new(config.quanta.into()),
+            quanta: config.quanta.into(),
             timers: TimerQueue::new(),
             points: Points::new(),
             hooks: Hooks::new(),
@@ -222,7 +226,8 @@ impl Domain {
     }
 
     pub(crate) fn mailbox(&self) -> &Mailbox<InboxChain> {
-        self.run().mailbox(self.id)
+        // SAFETY: *Run*: it lies in the run's table.
+        unsafe { self.place.as_ref() }.mailbox()
     }
 
     pub(crate) fn current(&self) -> Option<TaskRef> {
@@ -254,6 +259,23 @@ impl Domain {
         f()
     }
 
+    /// Calls `f` with `task` as the current one. Between polls: no task is, and there is no scope.
+    fn as_current<R>(&self, task: TaskRef, f: impl FnOnce() -> R) -> R {
+        /// Also when `f` unwinds.
+        struct Leave<'a>(&'a Domain);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.current.set(None);
+            }
+        }
+        debug_assert!(self.current.get().is_none(), "between polls");
+        #[cfg(feature = "alloc")]
+        debug_assert!(self.scope.get().is_none(), "between polls");
+        self.current.set(Some(task));
+        let _leave = Leave(self);
+        f()
+    }
+
     pub(crate) fn is_home_of(&self, task: &Header) -> bool {
         core::ptr::eq(task.home.as_ptr(), self.mailbox())
     }
@@ -273,19 +295,39 @@ impl Domain {
     /// Takes an effect from the current task's budget and counts it for the domain; `false` when the budget was used up.
     #[must_use]
     pub(crate) fn count_effect(&self) -> bool {
-        self.since_select.set(self.since_select.get().saturating_add(1));
+        // It does not overflow: one a nanosecond takes centuries.
+        let effects = self.effects.get() + 1;
+        self.effects.set(effects);
+        let spent_at = self.spent_at.get();
         if self.current.get().is_none() {
+            // It is not the poll's.
+            self.spent_at.set(spent_at + 1);
             return true;
         }
-        let left = self.budget.get();
-        self.budget.set(left.saturating_sub(1));
-        left > 0
+        effects <= spent_at
+    }
+
+    /// A poll begins: a step of the domain's, with a budget of its own.
+    fn begin_budget(&self) {
+        let effects = self.effects.get() + 1;
+        self.effects.set(effects);
+        self.spent_at.set(effects + self.quanta);
+    }
+
+    /// Whether the event source is to be asked before the next poll, if anybody waits for it.
+    fn is_time_up(&self) -> bool {
+        self.effects.get() >= self.look_at.get() || self.points.are_pressing()
+    }
+
+    /// Puts the next question to the event source off: it was just asked, or there is nothing to ask for.
+    fn put_off_looking(&self) {
+        self.look_at.set(self.effects.get() + self.quanta);
     }
 
     /// The effect just counted is pending: it did nothing yet.
     pub(crate) fn give_back_effect(&self) {
         if self.current.get().is_some() {
-            self.budget.set((self.budget.get() + 1).min(self.quanta));
+            self.spent_at.set(self.spent_at.get().max(self.effects.get()) + 1);
         }
     }
 
@@ -303,19 +345,21 @@ impl Domain {
 
     /// As `now`, where a panic of the clock may not unwind: the last time stands in, and the loop ends the run.
     pub(crate) fn time(&self) -> Instant {
-        if let Err(panic) = catch(|| self.now())
-            && let Some(later) = self.clock_panic.replace(Some(panic))
-        {
-            discard(later);
+        if let Err(panic) = catch(|| self.now()) {
+            // The loop goes the long way before the next poll, and finds it.
+            self.look_at.set(0);
+            if let Some(later) = self.clock_panic.replace(Some(panic)) {
+                discard(later);
+            }
         }
         self.last_now.get()
     }
 
     /// A name that no task of this run has had.
     pub(crate) fn next_id(&self) -> TaskId {
-        let number = self.born.get();
-        self.born.set(number + 1);
-        TaskId::new(self.id, number)
+        let id = self.unborn.get();
+        self.unborn.set(id.next());
+        id
     }
 
     /// A task broke a rule: this stops the run.

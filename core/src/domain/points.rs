@@ -134,7 +134,7 @@ impl Table {
 
     /// Whether there is no place for another point.
     fn is_full(&self) -> bool {
-        !cfg!(feature = "alloc") && self.free == NONE && self.places.len() == POINTS
+        self.free == NONE && self.places.len() == POINTS
     }
 
     fn free(&mut self, index: u32) {
@@ -283,7 +283,7 @@ impl Points {
     /// Whether the event source is to be told of those given up before anything else is done: they are as many as it is told of at once,
     /// or take the last places of a table that cannot grow.
     pub(crate) fn are_pressing(&self) -> bool {
-        self.untold.get() >= TOLD_AT_ONCE || (self.any_given_up() && self.table.borrow().is_full())
+        self.untold.get() >= TOLD_AT_ONCE || (!cfg!(feature = "alloc") && self.any_given_up() && self.table.borrow().is_full())
     }
 
     /// Fills `ids` with points that were given up, and frees them. How many there were.

@@ -16,7 +16,7 @@ use super::survey::{Door, Opened, Question};
 use crate::container::mailbox::Mailbox;
 use crate::id::{DomainId, TaskId};
 use crate::run::Config;
-use crate::shim::{AtomicBool, AtomicU32, AtomicUsize, Lock, Ordering, fault};
+use crate::shim::{AtomicBool, AtomicUsize, Lock, Ordering, fault};
 use crate::task::InboxChain;
 use crate::violation::Violation;
 
@@ -37,11 +37,14 @@ pub(crate) struct Apart {
 
 /// The task whose code a domain began to run last: written at each step, read by those who wonder why it does not answer.
 #[repr(align(128))]
-struct Running([AtomicU32; 2]);
+struct Running([AtomicUsize; Running::WORDS]);
 
 impl Running {
+    /// Of an id: one, or two halves where atomics are small.
+    const WORDS: usize = size_of::<TaskId>() / size_of::<usize>();
+
     fn new() -> Running {
-        Running([AtomicU32::new(u32::MAX), AtomicU32::new(u32::MAX)])
+        Running(core::array::from_fn(|_| AtomicUsize::new(usize::MAX)))
     }
 }
 
@@ -60,20 +63,23 @@ impl Apart {
 }
 
 impl Apart {
+    pub(super) fn mailbox(&self) -> &Mailbox<InboxChain> {
+        &self.mailbox
+    }
+
     /// The domain begins to run this task's code.
     #[inline]
     pub(super) fn note_running(&self, task: TaskId) {
-        let bits = task.to_bits();
-        let [low, high] = &self.running.0;
-        low.store(bits as u32, Ordering::Relaxed);
-        high.store((bits >> 32) as u32, Ordering::Relaxed);
+        for (index, word) in self.running.0.iter().enumerate() {
+            word.store((task.to_bits() >> (index as u32 * usize::BITS)) as usize, Ordering::Relaxed);
+        }
     }
 
-    /// The task whose code the domain began to run last, as far as another thread can tell: the two halves may be of two tasks.
+    /// The task whose code the domain began to run last, as far as another thread can tell: two halves may be of two tasks.
     #[cfg(feature = "alloc")]
     pub(crate) fn running(&self) -> Option<TaskId> {
-        let [low, high] = &self.running.0;
-        let bits = u64::from(low.load(Ordering::Relaxed)) | u64::from(high.load(Ordering::Relaxed)) << 32;
+        let words = self.running.0.iter().enumerate();
+        let bits = words.fold(0, |bits, (index, word)| bits | (word.load(Ordering::Relaxed) as u64) << (index as u32 * usize::BITS));
         (bits != TaskId::NOBODY.to_bits()).then(|| TaskId::from_bits(bits))
     }
 

@@ -351,7 +351,7 @@ impl Walk<'_> {
                 let state = if header.parent_flags.has(parent::DELIVERED) {
                     TaskState::Ended
                 } else {
-                    header.retain();
+                    header.state.retain();
                     let held = Held(child);
                     match self.elsewhere.iter_mut().find(|(domain, _)| *domain == home) {
                         Some((_, tasks)) => tasks.push(held),

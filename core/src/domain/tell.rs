@@ -84,20 +84,42 @@ impl Domain {
 
     /// The task's end has reached its maker's domain: its birth is forgotten.
     #[cfg(feature = "alloc")]
+    #[inline]
     pub(super) fn forget_birth(&self, task: TaskId) {
+        if self.watched {
+            self.forget_watched(task);
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[cold]
+    #[inline(never)]
+    fn forget_watched(&self, task: TaskId) {
         if let Some(births) = &self.births {
             births.borrow_mut().remove(&task);
         }
     }
 
-    /// Has a task's code run, as the current task.
+    /// Has a task's code run, as the current task. Between polls.
+    #[inline]
     pub(super) fn run_step<R>(&self, task: TaskRef, step: Step, f: impl FnOnce() -> R) -> R {
         // SAFETY: *Counted*: the home domain holds the task.
         let id = unsafe { task.as_ref() }.id;
         // SAFETY: *Run*: it lies in the run's table.
         unsafe { self.place.as_ref() }.note_running(id);
+        if self.is_traced() {
+            return self.run_step_traced(task, step, f);
+        }
+        self.as_current(task, f)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn run_step_traced<R>(&self, task: TaskRef, step: Step, f: impl FnOnce() -> R) -> R {
+        // SAFETY: *Counted*: the home domain holds the task.
+        let id = unsafe { task.as_ref() }.id;
         self.trace(|| EventKind::RunBegin { task: id, step });
-        let result = self.as_task(Some(task), f);
+        let result = self.as_current(task, f);
         self.trace(|| EventKind::RunEnd { task: id, step });
         result
     }
@@ -190,7 +212,7 @@ impl Domain {
             let place = match unsafe { belonging.as_ref() }.kind {
                 // SAFETY: as above.
                 BelongingKind::Resource(vtable) => unsafe { (vtable.place)(belonging) },
-                BelongingKind::Group => unreachable!("a group is no resource"),
+                BelongingKind::Group | BelongingKind::Forgotten => unreachable!("it is no resource"),
             };
             if attached { EventKind::Attach { task, resource, place } } else { EventKind::Detach { task, resource, place } }
         });

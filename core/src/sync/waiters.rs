@@ -43,6 +43,7 @@ use crate::container::{Links, Ring};
 use crate::domain::Domain;
 use crate::effect;
 use crate::shim::{Lock, const_unless_loom, fault};
+use crate::task::waker::is_a_tasks;
 use crate::violation::ReportPlace;
 
 /// What a waiter asks for that permits cannot give.
@@ -64,6 +65,7 @@ unsafe impl Send for Waiter {}
 unsafe impl Sync for Waiter {}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)] // Without gaps, a waiter is made where it stays and not put together elsewhere.
 enum Stage {
     Idle,
     Listed,
@@ -158,6 +160,19 @@ impl Listed {
         }
     }
 
+    /// Puts the waiter at the end of the list, unless it is listed.
+    ///
+    /// # Safety
+    /// *Pinned*: it leaves before it goes.
+    unsafe fn enlist(&mut self, waiter: &Waiter, needs: usize) {
+        if waiter.stage.replace(Stage::Listed) != Stage::Listed {
+            waiter.needs.set(needs);
+            waiter.sweeps.set(self.sweeps);
+            // SAFETY: *Pinned*, promised by the caller; it was not listed.
+            unsafe { self.list.push_back(NonNull::from(waiter)) };
+        }
+    }
+
     /// Takes the first out of the list, if it is one that `chosen` says: its waker, for the caller to wake.
     fn pop(&mut self, stage: Stage, chosen: impl FnOnce(&mut Self, &Waiter) -> bool) -> Option<Waker> {
         // SAFETY: *Pinned*: listed; the caller holds the lock.
@@ -206,8 +221,15 @@ impl Waiters {
             Some(grant) => Some(Poll::Ready(grant)),
             None => {
                 // SAFETY: *Pinned*; under the lock. Whether two wakers are the same runs no code of theirs.
-                let waker = unsafe { (*waiter.waker.get()).as_ref() };
-                waker.is_some_and(|waker| waker.will_wake(cx.waker())).then_some(Poll::Pending)
+                let waker = unsafe { &mut *waiter.waker.get() };
+                if waker.is_none() && is_a_tasks(cx.waker()) {
+                    // Nor does this clone: one look is enough.
+                    *waker = Some(cx.waker().clone());
+                    // SAFETY: *Pinned*, promised by the caller.
+                    unsafe { listed.enlist(waiter, needs) };
+                    return Some(Poll::Pending);
+                }
+                waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())).then_some(Poll::Pending)
             }
         });
         if let Some(seen) = seen {
@@ -221,12 +243,8 @@ impl Waiters {
             {
                 return (Poll::Ready(grant), Some(waker));
             }
-            if waiter.stage.replace(Stage::Listed) != Stage::Listed {
-                waiter.needs.set(needs);
-                waiter.sweeps.set(listed.sweeps);
-                // SAFETY: *Pinned*, promised by the caller; it was not listed.
-                unsafe { listed.list.push_back(NonNull::from(waiter)) };
-            }
+            // SAFETY: *Pinned*, promised by the caller.
+            unsafe { listed.enlist(waiter, needs) };
             // SAFETY: *Pinned*; under the lock.
             (Poll::Pending, unsafe { (*waiter.waker.get()).replace(waker) })
         });

@@ -16,9 +16,9 @@ use core::ptr::NonNull;
 use crate::domain::Domain;
 
 /// Blocks are multiples of this many bytes.
-const STEP: usize = 64;
+const STEP: usize = 32;
 /// Classes of blocks: larger tasks are not kept.
-const CLASSES: usize = 32;
+const CLASSES: usize = 64;
 /// How many blocks of a class are kept.
 const KEPT: u32 = 1024;
 /// The alignment of every block: larger ones are not kept.

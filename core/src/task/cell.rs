@@ -6,9 +6,9 @@
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, offset_of};
 use core::pin::Pin;
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::task::{Context, Poll};
 
 use super::{Birth, Header, Stage, TaskRef, VTable, home};
@@ -144,8 +144,14 @@ impl<M, F: Future<Output: Outcome>, B, S> TaskCell<M, F, B, S> {
 }
 
 impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, F, B, S> {
-    const VTABLE: VTable =
-        VTable { poll: Self::poll, clear: Self::clear, payload: Self::payload_of, free: S::free::<Self>, name: Self::name, how: Self::how };
+    const VTABLE: VTable = VTable {
+        poll: Self::poll,
+        clear: Self::clear,
+        payload: offset_of!(Self, payload),
+        free: S::free::<Self>,
+        name: Self::name,
+        how: Self::how,
+    };
 
     fn new(birth: &Birth, payload: Payload<M, F>, beside: B) -> Self {
         TaskCell { header: Header::new(birth, &Self::VTABLE, M::FIRST), payload: UnsafeCell::new(payload), beside, storage: PhantomData }
@@ -163,7 +169,7 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
         unsafe {
             let header = task.as_ref();
             let payload = Self::payload(task);
-            if header.stage() == Stage::Closure {
+            if matches!(M::FIRST, Stage::Closure) && header.stage() == Stage::Closure {
                 header.stage.set(Stage::Empty);
                 let closure = ManuallyDrop::take(&mut (*payload).closure);
                 match catch(|| closure.make()) {
@@ -216,11 +222,6 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
                 Stage::Empty => {}
             }
         }
-    }
-
-    unsafe fn payload_of(task: TaskRef) -> NonNull<()> {
-        // SAFETY: the caller promises that the task is valid; a field is not null.
-        unsafe { NonNull::new_unchecked(Self::payload(task).cast()) }
     }
 
     unsafe fn name(task: TaskRef) -> Option<&'static str> {

@@ -1,4 +1,4 @@
-//! A task: a header of at most 128 bytes, and behind it, in the same memory, its closure, then its future, then its result.
+//! A task: a header of at most 112 bytes (128 without a heap), and behind it, in the same memory, its closure, then its future, then its result.
 //!
 //! # Who may touch what
 //!
@@ -7,18 +7,21 @@
 //!
 //! | field | who writes | who reads | under |
 //! | --- | --- | --- | --- |
-//! | `state`, `refs` | anybody | anybody | atomic |
+//! | `state` | anybody | anybody | atomic |
 //! | `inbox` | who set `QUEUED`, then who took the node | the same | *Queued* (see [`state`]) |
 //! | `id`, `vtable`, `home`, `parent`, `born` | the maker, before anybody else knows the task | anybody | never changed |
-//! | `home_flags`, `run`, `children`, `belongings`, `forgotten` | home | home | *Home* |
+//! | `home_flags`, `run`, `children`, `belongings` | home | home | *Home* |
 //! | `belongings`, after the end | parent | parent | handed over by `ENDED` |
-//! | `parent_flags`, `siblings`, `waker` | parent | parent | *Parent* |
+//! | `parent_flags`, `near`, `siblings`, `waker` | parent | parent | *Parent* |
 //! | `stage` and the payload | home until the end, then parent | the same | *Stage* |
 //!
 //! # Invariants
 //!
-//! - *Counted*: a header is valid while `refs` is not zero. Four kinds of holders count: the home domain until it has no link to the
-//!   task any more, the parent's list of children, the promise, and each waker.
+//! - *Awaited*: the waker that waits for a child's end is the parent's own, uncounted, or another. It is in the child's header only while the
+//!   child is linked, so by *Kept* the parent outlives it there.
+//! - *Counted*: a header is valid while it has holders. Four kinds of them count: the home domain until it has no link to the task any
+//!   more, the parent's list of children, the promise, and each waker. The list and the promise, and the home domain too where it is the
+//!   parent's, are *near*: one thread's, which counts them in `near`; together they are one holder in the state word.
 //! - *Home*, *Parent*: those fields are only touched on that domain's thread, the maker's first touch excepted.
 //! - *Stage*: the payload holds what `stage` says. It never moves while it holds a future.
 //! - *Queued*: see [`state`].
@@ -47,7 +50,6 @@ use crate::container::{Chain, Links, Next, Ring};
 #[cfg(feature = "alloc")]
 use crate::domain::group::Group;
 use crate::id::TaskId;
-use crate::shim::{AtomicU32, Ordering, fault};
 use crate::trace::How;
 
 /// A task, as the runtime holds it.
@@ -60,7 +62,7 @@ pub(crate) struct Header {
     pub(crate) home_flags: Flags,
     pub(crate) parent_flags: Flags,
     stage: Cell<Stage>,
-    refs: AtomicU32,
+    near: Cell<u8>,
     pub(crate) id: TaskId,
     vtable: &'static VTable,
     pub(crate) home: NonNull<Mailbox<InboxChain>>,
@@ -73,11 +75,13 @@ pub(crate) struct Header {
     pub(crate) waker: Cell<Option<Waker>>,
     pub(crate) born: &'static Location<'static>,
     /// The first child that was forgotten and has ended: all that is kept of it.
+    #[cfg(not(feature = "alloc"))]
     pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
 }
 
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
-const _: () = assert!(size_of::<Header>() <= 128, "a task costs at most 128 bytes beside its payload");
+const _: () =
+    assert!(size_of::<Header>() <= if cfg!(feature = "alloc") { 112 } else { 128 }, "a task costs at most so much beside its payload");
 
 /// A few bits of one domain's.
 #[derive(Debug)]
@@ -117,6 +121,9 @@ pub(crate) mod home {
     pub(crate) const SENT: u8 = 32;
     /// Its end was sent to its parent's domain.
     pub(crate) const HANDED_OVER: u8 = 64;
+    /// One of its belongings is what is kept of a child that was forgotten.
+    #[cfg(feature = "alloc")]
+    pub(crate) const FORGOT: u8 = 128;
 }
 
 /// Bits of `parent_flags`.
@@ -179,6 +186,11 @@ impl Parent {
         Parent(group.as_ptr().cast::<()>().map_addr(|address| address | Self::GROUP))
     }
 
+    /// Whether it is this task itself.
+    pub(crate) fn is(self, task: TaskRef) -> bool {
+        core::ptr::eq(self.0, task.as_ptr().cast())
+    }
+
     pub(crate) fn kind(self) -> ParentKind {
         #[cfg(feature = "alloc")]
         if self.0.addr() & Self::GROUP != 0 {
@@ -204,10 +216,8 @@ pub(crate) struct VTable {
     ///
     /// Safety: on the domain that *Stage* names.
     clear: unsafe fn(TaskRef),
-    /// Where the payload is.
-    ///
-    /// Safety: the task is valid.
-    payload: unsafe fn(TaskRef) -> NonNull<()>,
+    /// How many bytes the payload is behind the task's beginning.
+    payload: usize,
     /// Gives the memory back.
     ///
     /// Safety: nobody holds the task any more.
@@ -237,12 +247,14 @@ impl Header {
     fn new(birth: &Birth, vtable: &'static VTable, stage: Stage) -> Header {
         let held = if birth.held { parent::HELD } else { 0 };
         Header {
-            state: if birth.sent { State::queued() } else { State::idle() },
+            // The home domain, if it is another, and those near.
+            state: if birth.sent { State::queued(2) } else { State::idle(1) },
             home_flags: Flags::new(if birth.sent { home::SENT } else { 0 }),
             parent_flags: Flags::new(held),
             stage: Cell::new(stage),
-            // The home domain, the parent's list, and the promise if there is one. The main task is in no list, but `run` holds it.
-            refs: AtomicU32::new(2 + u32::from(birth.held)),
+            // The parent's list, the home domain if it is here, and the promise if there is one. The main task is in no list, but `run`
+            // holds it.
+            near: Cell::new(2 - u8::from(birth.sent) + u8::from(birth.held)),
             id: birth.id,
             vtable,
             home: birth.home,
@@ -254,25 +266,48 @@ impl Header {
             belongings: List::new(),
             waker: Cell::new(None),
             born: birth.born,
+            #[cfg(not(feature = "alloc"))]
             forgotten: Cell::new(None),
         }
+    }
+
+    /// Whether it has no children and owns nothing. On its home domain.
+    pub(crate) fn has_nothing(&self) -> bool {
+        #[cfg(not(feature = "alloc"))]
+        if self.forgotten.get().is_some() {
+            return false;
+        }
+        self.children.is_empty() && self.belongings.is_empty()
+    }
+
+    /// Whether it hands nothing over with its end, which was delivered.
+    pub(crate) fn brings_nothing(&self) -> bool {
+        self.belongings.is_empty()
     }
 
     pub(crate) fn stage(&self) -> Stage {
         self.stage.get()
     }
 
-    /// One more holder.
-    pub(crate) fn retain(&self) {
-        let before = if fault("retain_in_two_steps") {
-            let before = self.refs.load(Ordering::Relaxed);
-            self.refs.store(before + 1, Ordering::Relaxed);
-            before
-        } else {
-            self.refs.fetch_add(1, Ordering::Relaxed)
-        };
-        if before > u32::MAX / 2 {
-            abort("2³¹ wakers of one task: they are being leaked");
+    /// One more holder near.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn retain_near(&self) {
+        self.near.set(self.near.get() + 1);
+    }
+}
+
+/// One holder near less; the last frees the task.
+///
+/// # Safety
+/// *Parent*, and as for [`release`].
+#[inline]
+pub(crate) unsafe fn release_near(task: TaskRef) {
+    // SAFETY: *Counted*, *Parent*: promised by the caller.
+    unsafe {
+        let near = task.as_ref().near.get() - 1;
+        task.as_ref().near.set(near);
+        if near == 0 {
+            release(task);
         }
     }
 }
@@ -284,8 +319,7 @@ impl Header {
 pub(crate) unsafe fn release(task: TaskRef) {
     // SAFETY: *Counted*: the caller holds it.
     unsafe {
-        let order = if fault("release_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
-        if task.as_ref().refs.fetch_sub(1, order) == 1 {
+        if task.as_ref().state.release() {
             debug_assert_eq!(task.as_ref().stage(), Stage::Empty, "whoever unlinked the task took or dropped its result");
             (task.as_ref().vtable.free)(task);
         }
@@ -314,7 +348,7 @@ pub(crate) unsafe fn take<R>(task: TaskRef) -> Option<R> {
     // SAFETY: passed on to the caller. A union's fields are at its beginning.
     unsafe {
         let header = task.as_ref();
-        (header.stage.replace(Stage::Empty) == Stage::Result).then(|| (header.vtable.payload)(task).cast::<R>().read())
+        (header.stage.replace(Stage::Empty) == Stage::Result).then(|| task.byte_add(header.vtable.payload).cast::<R>().read())
     }
 }
 
@@ -324,7 +358,7 @@ pub(crate) unsafe fn take<R>(task: TaskRef) -> Option<R> {
 /// As for [`take`], which is not called while the reference is in use.
 pub(crate) unsafe fn peek<'a, R>(task: TaskRef) -> Option<&'a R> {
     // SAFETY: passed on to the caller.
-    unsafe { (task.as_ref().stage() == Stage::Result).then(|| (task.as_ref().vtable.payload)(task).cast::<R>().as_ref()) }
+    unsafe { (task.as_ref().stage() == Stage::Result).then(|| task.byte_add(task.as_ref().vtable.payload).cast::<R>().as_ref()) }
 }
 
 /// # Safety
@@ -392,7 +426,7 @@ unsafe impl Ring for Siblings {
     }
 }
 
-/// What a task owns beside its future: resources, and groups of children.
+/// What a task owns beside its future: resources, groups of children, and what is kept of a forgotten one.
 #[repr(C)]
 pub(crate) struct Belonging {
     links: Links<Belonging>,
@@ -405,6 +439,9 @@ pub(crate) enum BelongingKind {
     /// A `Group`.
     #[cfg(feature = "alloc")]
     Group,
+    /// A `Forgotten`.
+    #[cfg(feature = "alloc")]
+    Forgotten,
     /// A resource, and what can be done with it.
     #[cfg(feature = "alloc")]
     Resource(&'static ResourceVTable),

@@ -21,7 +21,7 @@ use crate::shim::{AtomicBool, AtomicUsize, Ordering, fault};
 
 /// Places for `TASKS` tasks whose futures and results take at most `BYTES` bytes each, without an allocator.
 ///
-/// `BYTES` counts the larger of future and result, rounded up to 16; the header of a task, 128 bytes on a 64-bit machine, is not
+/// `BYTES` counts the larger of future and result, rounded up to 16; the header of a task, at most 128 bytes on a 64-bit machine, is not
 /// counted. A future that does not fit in size or alignment (16) does not build. Place it in a `static`:
 ///
 /// ```

@@ -20,7 +20,7 @@
 //! 1. [`wake`](State::wake), from any thread. After the end it does nothing.
 //! 2. [`cancel`](State::cancel), by the parent's domain. After the end it does nothing: the end is on its way.
 //! 3. [`attend`](State::attend), by the domain that took the node out of its inbox.
-//! 4. [`end`](State::end), by the home domain, once.
+//! 4. [`end`](State::end) or [`end_alone`](State::end_alone), by the home domain, once.
 //! 5. [`pass_on`](State::pass_on), by the home domain, if the parent lives elsewhere, when the node is in no inbox.
 //!
 //! Invariant *Queued*: whoever sets `QUEUED` owns the node's inbox link until it has pushed the node; then the inbox owns it,
@@ -28,18 +28,24 @@
 //!
 //! A wake that finds `QUEUED` writes the word all the same: the write is what makes the waker's data visible to the poll that
 //! follows `attend`.
+//!
+//! Above these bits the word counts who holds the task (*Counted*, see [`task`](super)), so that one look tells whether anybody else can
+//! touch it: who is alone stays alone, as only a holder makes another. Then an end is no contest, and the last to let go need not ask.
 
-use crate::shim::{AtomicU8, Ordering, const_unless_loom, fault};
+use super::abort;
+use crate::shim::{AtomicU32, Ordering, const_unless_loom, fault};
 
 /// The node is in an inbox, or about to be.
-const QUEUED: u8 = 1;
+const QUEUED: u32 = 1;
 /// The parent wants the task dropped.
-const CANCELLED: u8 = 2;
+const CANCELLED: u32 = 2;
 /// The task has ended; its subtree too. Wakes do nothing any more.
-const ENDED: u8 = 4;
+const ENDED: u32 = 4;
+/// One holder.
+const HOLDER: u32 = 8;
 
 #[derive(Debug)]
-pub(crate) struct State(AtomicU8);
+pub(crate) struct State(AtomicU32);
 
 /// What is to be done with the node after a wake or a cancellation.
 #[must_use]
@@ -67,17 +73,44 @@ pub(crate) enum Found {
 
 impl State {
     const_unless_loom! {
-        /// A task that nobody has pushed.
-        pub(crate) fn idle() -> State {
-            State(AtomicU8::new(0))
+        /// A task that nobody has pushed, with so many holders.
+        pub(crate) fn idle(holders: u32) -> State {
+            State(AtomicU32::new(holders * HOLDER))
         }
     }
 
     const_unless_loom! {
-        /// A task whose maker is about to push it.
-        pub(crate) fn queued() -> State {
-            State(AtomicU8::new(QUEUED))
+        /// A task whose maker is about to push it, with so many holders.
+        pub(crate) fn queued(holders: u32) -> State {
+            State(AtomicU32::new((holders * HOLDER) | QUEUED))
         }
+    }
+
+    /// One more holder.
+    pub(crate) fn retain(&self) {
+        let before = if fault("retain_in_two_steps") {
+            let before = self.0.load(Ordering::Relaxed);
+            self.0.store(before + HOLDER, Ordering::Relaxed);
+            before
+        } else {
+            self.0.fetch_add(HOLDER, Ordering::Relaxed)
+        };
+        if before > u32::MAX / 2 {
+            abort("2²⁸ wakers of one task: they are being leaked");
+        }
+    }
+
+    /// One holder less. Whether it was the last, who frees the task.
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        let order = if fault("release_relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        self.is_alone() || self.0.fetch_sub(HOLDER, order) / HOLDER == 1
+    }
+
+    /// Whether the caller is the only holder: then what the others did is behind it.
+    fn is_alone(&self) -> bool {
+        let seen = if fault("alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire };
+        self.0.load(seen) / HOLDER == 1
     }
 
     /// Edge 1.
@@ -90,7 +123,7 @@ impl State {
         self.request(CANCELLED)
     }
 
-    fn request(&self, bits: u8) -> Send {
+    fn request(&self, bits: u32) -> Send {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
             if state & ENDED != 0 && !fault("wake_after_end") {
@@ -149,6 +182,17 @@ impl State {
         self.0.fetch_or(ENDED, Ordering::AcqRel) & QUEUED != 0
     }
 
+    /// Edge 4, where the parent lives on the same domain: if nobody else holds the task, nobody else touches the word.
+    #[must_use]
+    pub(crate) fn end_alone(&self) -> bool {
+        let word = self.0.load(if fault("alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire });
+        if word / HOLDER != 1 && !fault("end_alone_unasked") {
+            return self.end();
+        }
+        self.0.store(word | ENDED, Ordering::Release);
+        word & QUEUED != 0
+    }
+
     /// Edge 5.
     pub(crate) fn pass_on(&self) {
         let before = self.0.fetch_or(QUEUED, Ordering::AcqRel);
@@ -171,17 +215,17 @@ impl State {
 mod tests {
     use super::*;
 
-    fn at(bits: u8) -> State {
-        State(AtomicU8::new(bits))
+    fn at(bits: u32) -> State {
+        State(AtomicU32::new(bits))
     }
 
-    fn bits(state: &State) -> u8 {
+    fn bits(state: &State) -> u32 {
         state.0.load(Ordering::SeqCst)
     }
 
     #[test]
     fn a_new_task_is_idle_or_on_its_way() {
-        assert_eq!((bits(&State::idle()), bits(&State::queued())), (0, QUEUED));
+        assert_eq!((bits(&State::idle(1)), bits(&State::queued(2))), (HOLDER, 2 * HOLDER | QUEUED));
     }
 
     /// Every edge from every state: what it answers, and the state after it.
@@ -221,6 +265,23 @@ mod tests {
                 let state = at(before);
                 state.pass_on();
                 assert_eq!(bits(&state), before | QUEUED);
+            }
+        }
+    }
+
+    /// An end leaves the same, whether somebody else holds the task or not; who is alone is the last to let go.
+    #[test]
+    fn holders_are_counted_beside_the_edges() {
+        for before in 0..8 {
+            for holders in 1..3 {
+                let word = before | holders * HOLDER;
+                let state = at(word);
+                assert_eq!((state.end_alone(), bits(&state)), (before & QUEUED != 0, word | ENDED), "from {word:b}");
+                state.retain();
+                assert_eq!(bits(&state), (word | ENDED) + HOLDER);
+                for left in (0..=holders).rev() {
+                    assert_eq!(state.release(), left == 0, "from {word:b}, {left} left");
+                }
             }
         }
     }

@@ -16,20 +16,47 @@ use crate::shim::fault;
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
 
+/// Of a waker that is not counted, and therefore only kept where the task is known to outlive it.
+static UNCOUNTED: RawWakerVTable = RawWakerVTable::new(clone, wake_by_ref, wake_by_ref, drop_uncounted);
+
 /// A waker of the task that is not counted: for the duration of a poll, in which the home domain holds the task.
 pub(crate) fn borrowed(task: TaskRef) -> ManuallyDrop<Waker> {
     // SAFETY: the vtable's functions take what is a `TaskRef`; the waker is not dropped, so it need not be counted.
     ManuallyDrop::new(unsafe { Waker::new(task.as_ptr().cast_const().cast(), &VTABLE) })
 }
 
+/// A waker of the task that is not counted, for longer.
+///
+/// # Safety
+/// The task is valid until the waker is dropped.
+pub(crate) unsafe fn uncounted(task: TaskRef) -> Waker {
+    // SAFETY: the vtable's functions take what is a `TaskRef`, which the caller keeps valid.
+    unsafe { Waker::new(task.as_ptr().cast_const().cast(), &UNCOUNTED) }
+}
+
+/// Whether the waker is one of [`uncounted`]'s.
+pub(crate) fn is_uncounted(waker: &Waker) -> bool {
+    core::ptr::eq(waker.vtable(), &UNCOUNTED)
+}
+
+/// Whether the waker is a task's, so that to clone or drop it runs no foreign code. (A last holder frees memory, and no more.)
+pub(crate) fn is_a_tasks(waker: &Waker) -> bool {
+    core::ptr::eq(waker.vtable(), &VTABLE)
+}
+
+/// Whether the waker is that with which the task is polled.
+pub(crate) fn is_of(waker: &Waker, task: TaskRef) -> bool {
+    is_a_tasks(waker) && core::ptr::eq(waker.data(), task.as_ptr().cast_const().cast())
+}
+
 fn task(data: *const ()) -> TaskRef {
-    // SAFETY: `borrowed` made the pointer from a `NonNull`.
+    // SAFETY: `borrowed` or `uncounted` made the pointer from a `NonNull`.
     unsafe { NonNull::new_unchecked(data.cast_mut().cast::<Header>()) }
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: *Counted*: the waker being cloned holds the task.
-    unsafe { task(data).as_ref() }.retain();
+    unsafe { task(data).as_ref() }.state.retain();
     RawWaker::new(data, &VTABLE)
 }
 
@@ -55,6 +82,8 @@ unsafe fn wake_by_ref(data: *const ()) {
         Send::Push | Send::OnItsWay | Send::Ended => {}
     }
 }
+
+unsafe fn drop_uncounted(_: *const ()) {}
 
 unsafe fn drop(data: *const ()) {
     if fault("waker_keeps_its_hold") {

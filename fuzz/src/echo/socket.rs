@@ -281,7 +281,7 @@ impl Listener {
                 world.connections[number].opened = true;
                 let (open, limit) = (world.open(), world.limit);
                 world.require(open <= limit, || format!("{open} connections are open, of {limit}"));
-                Stream { number }
+                Stream::new(number)
             })),
         }
     }
@@ -289,27 +289,41 @@ impl Listener {
 
 /// A connection, as far as a handler cares.
 pub(crate) trait Duplex {
-    async fn receive(&self) -> io::Result<Received>;
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn receive(&self) -> impl Future<Output = io::Result<Received>>;
+    fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>>;
 }
 
-/// A connection that belongs to whoever holds it.
+/// A connection that belongs to whoever holds it. The two kinds are one here.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) enum Stream {
+    Tcp(Scripted),
+    Unix(Scripted),
+}
+
+impl Stream {
+    fn new(number: usize) -> Stream {
+        let scripted = Scripted { number };
+        if number.is_multiple_of(2) { Stream::Tcp(scripted) } else { Stream::Unix(scripted) }
+    }
+}
+
+/// What follows the script of the connection with this number.
+#[derive(Debug)]
+pub(crate) struct Scripted {
     number: usize,
 }
 
-impl Duplex for Stream {
-    async fn receive(&self) -> io::Result<Received> {
-        receive(self.number).await
+impl Duplex for Scripted {
+    fn receive(&self) -> impl Future<Output = io::Result<Received>> {
+        receive(self.number)
     }
 
-    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        write(self.number, bytes).await
+    fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        write(self.number, bytes)
     }
 }
 
-impl Drop for Stream {
+impl Drop for Scripted {
     fn drop(&mut self) {
         // Behind the end of the run there is no clock.
         let now = domain::current().map(|_| time::now());
@@ -328,29 +342,50 @@ impl Drop for Stream {
 
 /// A connection that belongs to a task.
 #[derive(Debug)]
-pub(crate) struct OwnedStream {
-    resource: Resource<Stream>,
+pub(crate) enum OwnedStream {
+    Tcp(Owned),
+    Unix(Owned),
+}
+
+/// What is owned, and its number.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    resource: Resource<Scripted>,
     number: usize,
+}
+
+impl Owned {
+    fn new(scripted: Scripted) -> Result<Owned, OwnershipError> {
+        let number = scripted.number;
+        let resource = Resource::new(scripted, drop);
+        resource.own()?;
+        Ok(Owned { resource, number })
+    }
 }
 
 impl OwnedStream {
     pub(crate) fn new(stream: Stream) -> Result<OwnedStream, OwnershipError> {
-        let number = stream.number;
-        let resource = Resource::new(stream, drop);
-        resource.own()?;
-        Ok(OwnedStream { resource, number })
+        Ok(match stream {
+            Stream::Tcp(stream) => OwnedStream::Tcp(Owned::new(stream)?),
+            Stream::Unix(stream) => OwnedStream::Unix(Owned::new(stream)?),
+        })
+    }
+
+    fn owned(&self) -> &Owned {
+        let (OwnedStream::Tcp(owned) | OwnedStream::Unix(owned)) = self;
+        owned
     }
 
     pub(crate) fn give(&self) -> Task {
-        Task::new().give(&self.resource)
+        Task::new().give(&self.owned().resource)
     }
 
     pub(crate) fn close(&self) -> Result<(), OwnershipError> {
-        self.resource.release()
+        self.owned().resource.release()
     }
 }
 
-impl Duplex for OwnedStream {
+impl Duplex for Owned {
     async fn receive(&self) -> io::Result<Received> {
         self.resource.check()?;
         receive(self.number).await

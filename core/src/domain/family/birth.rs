@@ -12,6 +12,7 @@ use crate::task::{Birth, InboxChain, Parent, ParentKind, TaskRef, home, parent};
 
 impl Domain {
     /// A new child of `parent`, for this domain or for that of the mailbox `home`.
+    #[inline]
     pub(crate) fn birth(
         &self,
         parent: TaskRef,
@@ -27,13 +28,14 @@ impl Domain {
         };
         #[cfg(not(feature = "alloc"))]
         let parent = Parent::task(parent);
-        Birth { id: self.next_id(), home: home.unwrap_or_else(|| self.run().address(self.id)), parent, born, held, sent: home.is_some() }
+        Birth { id: self.next_id(), home: home.unwrap_or_else(|| NonNull::from(self.mailbox())), parent, born, held, sent: home.is_some() }
     }
 
     /// Takes a task just made, for this domain, into the tree and the run queue.
     ///
     /// # Safety
     /// The task was just made with a [`Birth`] of this domain's, and nobody has seen it.
+    #[inline]
     pub(crate) unsafe fn adopt(&self, child: TaskRef) {
         if self.link(child) {
             // SAFETY: just made, so it is in no queue; the home domain holds it until it is popped.
@@ -76,6 +78,7 @@ impl Domain {
     }
 
     /// Links a new child to its parent. `false` if it was made by a destructor of a task that is closed: it is to be cancelled, unpolled.
+    #[inline]
     #[must_use]
     fn link(&self, child: TaskRef) -> bool {
         effect::count(self);

@@ -4,21 +4,38 @@
 
 #[cfg(feature = "alloc")]
 use core::ptr::NonNull;
+use core::task::Waker;
 
+use super::forgotten;
 use crate::container::list::List;
 use crate::domain::Domain;
 #[cfg(feature = "alloc")]
 use crate::domain::group::{self, Group};
+use crate::outcome::Exit;
 use crate::shim::fault;
 #[cfg(feature = "alloc")]
 use crate::task::BelongingKind;
-use crate::task::{self, Header, ParentKind, Siblings, Stage, TaskRef, home, parent};
+use crate::task::{self, Header, ParentKind, Siblings, Stage, TaskRef, home, parent, waker};
 use crate::trace::Step;
 use crate::violation::{ReportPlace, ViolationKind};
 
 impl Domain {
-    /// The future has ended and is dropped; the result is kept. Checks what a normal end must not leave behind.
+    /// The future has ended and is dropped; the result is kept.
+    #[inline]
     pub(super) fn completed(&self, task: TaskRef, normal: bool) {
+        // SAFETY: *Home*.
+        let header = unsafe { task.as_ref() };
+        if normal && !header.home_flags.has(home::VIOLATED) && header.has_nothing() {
+            // Nothing was left behind, and nothing is waited for.
+            self.finish_all(Some(task));
+        } else {
+            self.completed_with_much(task, normal);
+        }
+    }
+
+    /// Checks what a normal end must not leave behind.
+    #[inline(never)]
+    fn completed_with_much(&self, task: TaskRef, normal: bool) {
         // SAFETY: *Home*.
         let header = unsafe { task.as_ref() };
         let mut normal = normal && !header.home_flags.has(home::VIOLATED);
@@ -55,7 +72,7 @@ impl Domain {
                     next = header.belongings.after(belonging);
                 }
             }
-            if let Some((child, spawned)) = header.forgotten.get() {
+            if let Some((child, spawned)) = forgotten::kept(header) {
                 return Some(ViolationKind::StillHasChildren { child, spawned });
             }
             if let Some(broken) = uncared(&header.children) {
@@ -90,15 +107,26 @@ impl Domain {
         if let Err(panic) = dropped {
             Domain::report(ReportPlace::Destructor, panic);
         }
+        if header.has_nothing() {
+            return self.finish_all(Some(task));
+        }
         self.cancel_children(task);
         self.finish_all(self.childless(task));
     }
 
     /// The task, if it is closed and has no child left: it can end.
+    #[inline]
     fn childless(&self, task: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Home*: the task has not ended.
         let header = unsafe { task.as_ref() };
-        if !header.home_flags.has(home::CLOSED) || header.home_flags.has(home::ENDED) || !header.children.is_empty() {
+        if header.home_flags.has(home::CLOSED) { self.childless_and_closed(task) } else { None }
+    }
+
+    #[inline(never)]
+    fn childless_and_closed(&self, task: TaskRef) -> Option<TaskRef> {
+        // SAFETY: *Home*: the task has not ended.
+        let header = unsafe { task.as_ref() };
+        if header.home_flags.has(home::ENDED) || !header.children.is_empty() {
             return None;
         }
         #[cfg(feature = "alloc")]
@@ -120,62 +148,70 @@ impl Domain {
     /// Ends a task, then its parent if that waited for it alone, and so on up. Between polls.
     pub(super) fn finish_all(&self, mut next: Option<TaskRef>) {
         while let Some(task) = next {
-            self.finalise(task);
+            #[cfg(feature = "alloc")]
+            // SAFETY: *Home*: the task is about to end.
+            if !unsafe { task.as_ref() }.belongings.is_empty() {
+                self.finalise(task);
+            }
             next = self.end(task);
         }
     }
 
     /// Runs the finalisers of what the task still owns, last owned first; what it transferred stays. Groups become inert.
+    #[cfg(feature = "alloc")]
+    #[inline(never)]
     fn finalise(&self, task: TaskRef) {
-        #[cfg(feature = "alloc")]
-        {
-            // SAFETY: *Home*: the task is about to end.
-            let header = unsafe { task.as_ref() };
-            loop {
-                let mut next = header.belongings.front();
-                let mut found = None;
-                while let Some(belonging) = next {
-                    // SAFETY: *Linked*.
-                    unsafe {
-                        next = header.belongings.after(belonging);
-                        match belonging.as_ref().kind {
-                            BelongingKind::Resource(vtable) if (vtable.in_transit)(belonging) => {}
-                            kind => {
-                                found = Some((belonging, kind));
-                                break;
-                            }
+        // SAFETY: *Home*: the task is about to end.
+        let header = unsafe { task.as_ref() };
+        loop {
+            let mut next = header.belongings.front();
+            let mut found = None;
+            while let Some(belonging) = next {
+                // SAFETY: *Linked*.
+                unsafe {
+                    next = header.belongings.after(belonging);
+                    match belonging.as_ref().kind {
+                        BelongingKind::Resource(vtable) if (vtable.in_transit)(belonging) => {}
+                        kind => {
+                            found = Some((belonging, kind));
+                            break;
                         }
                     }
                 }
-                match found {
-                    None => return,
-                    // SAFETY: *Grouped*: it has no children; its handle, if there is one, finds it inert.
-                    Some((belonging, BelongingKind::Group)) => unsafe {
-                        header.belongings.remove(belonging);
-                        let group = belonging.cast::<Group>();
-                        group.as_ref().inert.set(true);
-                        group::free_if_done(group);
-                    },
-                    // SAFETY: owned by this task, and unlinked first.
-                    Some((belonging, BelongingKind::Resource(vtable))) => unsafe {
-                        header.belongings.remove(belonging);
-                        self.trace_resource(false, header.id, belonging);
-                        self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));
-                    },
-                }
+            }
+            match found {
+                None => return,
+                // SAFETY: *Grouped*: it has no children; its handle, if there is one, finds it inert.
+                Some((belonging, BelongingKind::Group)) => unsafe {
+                    header.belongings.remove(belonging);
+                    let group = belonging.cast::<Group>();
+                    group.as_ref().inert.set(true);
+                    group::free_if_done(group);
+                },
+                // SAFETY: *Kept once*: the task ends, and asks no more.
+                Some((belonging, BelongingKind::Forgotten)) => unsafe {
+                    header.belongings.remove(belonging);
+                    forgotten::free(belonging);
+                },
+                // SAFETY: owned by this task, and unlinked first.
+                Some((belonging, BelongingKind::Resource(vtable))) => unsafe {
+                    header.belongings.remove(belonging);
+                    self.trace_resource(false, header.id, belonging);
+                    self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));
+                },
             }
         }
-        #[cfg(not(feature = "alloc"))]
-        let _ = task;
     }
 
     /// The task has ended: tells its parent. Gives the parent if it can end now, too.
+    #[inline]
     fn end(&self, task: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Home*: this domain holds the task.
         let header = unsafe { task.as_ref() };
         self.trace_end(task);
         header.home_flags.set(home::ENDED);
-        if header.state.end() {
+        let queued = if header.home_flags.has(home::SENT) { header.state.end() } else { header.state.end_alone() };
+        if queued {
             // Its node is in our inbox, or about to be: this domain does not end before it was taken.
             header.home_flags.set(home::LIMBO);
             self.limbo.set(self.limbo.get() + 1);
@@ -187,13 +223,11 @@ impl Domain {
             return None;
         }
         let parent = self.deliver(task);
-        if matches!(header.parent.kind(), ParentKind::Nobody) {
-            self.root_ended.set(true);
-        }
         self.let_go(task);
         parent
     }
 
+    #[inline]
     pub(in crate::domain) fn parent_of(&self, header: &Header) -> Option<TaskRef> {
         match header.parent.kind() {
             ParentKind::Nobody => None,
@@ -222,21 +256,64 @@ impl Domain {
     }
 
     /// This domain lets go of a task that has ended, unless it still has a link to it.
+    #[inline]
     pub(super) fn let_go(&self, task: TaskRef) {
         // SAFETY: *Counted*: this domain holds the task until here.
         unsafe {
-            if !task.as_ref().home_flags.has(home::RUNNABLE | home::LIMBO) {
-                task::release(task);
+            let flags = &task.as_ref().home_flags;
+            if !flags.has(home::RUNNABLE | home::LIMBO) {
+                if flags.has(home::SENT) { task::release(task) } else { task::release_near(task) }
             }
         }
     }
 
+    /// A child of a task of this domain has ended on another. Gives the parent if it can end now, too. Between polls.
+    #[inline(never)]
+    pub(super) fn deliver_arrival(&self, child: TaskRef) -> Option<TaskRef> {
+        self.deliver(child)
+    }
+
     /// A child of a task of this domain has ended. Gives the parent if it can end now, too. Between polls.
-    pub(super) fn deliver(&self, child: TaskRef) -> Option<TaskRef> {
+    #[inline(always)] // Into `end`, where most ends come from.
+    fn deliver(&self, child: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Parent*: the child is linked, and its parent lives.
         let header = unsafe { child.as_ref() };
         #[cfg(feature = "alloc")]
         self.forget_birth(header.id);
+        match header.parent.kind() {
+            ParentKind::Nobody => {
+                self.root_ended.set(true);
+                None
+            }
+            // It brings nothing, and belongs to no group: so do most.
+            ParentKind::Task(parent) if !header.parent_flags.has(parent::FORGOTTEN) && header.brings_nothing() => {
+                header.parent_flags.set(parent::DELIVERED);
+                let waiting = header.waker.take();
+                if header.parent_flags.has(parent::CANCELLED) {
+                    // SAFETY: delivered just now, and linked.
+                    bury(self, unsafe { self.unlink(child) });
+                }
+                self.wake_waiting(waiting, parent);
+                self.childless(parent)
+            }
+            _ => self.deliver_with_much(child),
+        }
+    }
+
+    /// Wakes who waits for a child of `parent`.
+    #[inline]
+    fn wake_waiting(&self, waiting: Option<Waker>, parent: TaskRef) {
+        match waiting {
+            None => {}
+            Some(waker) if waker::is_uncounted(&waker) => self.make_runnable(parent),
+            Some(waker) => self.foreign(ReportPlace::Waker, || waker.wake()),
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_with_much(&self, child: TaskRef) -> Option<TaskRef> {
+        // SAFETY: *Parent*: the child is linked, and its parent lives.
+        let header = unsafe { child.as_ref() };
         let parent = self.parent_of(header)?;
         header.parent_flags.set(parent::DELIVERED);
         #[cfg(feature = "alloc")]
@@ -280,9 +357,7 @@ impl Domain {
             #[cfg(not(feature = "alloc"))]
             let _ = adopted;
         }
-        if let Some(waker) = waker {
-            self.foreign(ReportPlace::Waker, || waker.wake());
-        }
+        self.wake_waiting(waker, parent);
         self.childless(parent)
     }
 
@@ -323,7 +398,7 @@ impl Domain {
             let closed = parent.as_ref().home_flags.has(home::CLOSED);
             while let Some(belonging) = child.as_ref().belongings.pop_front() {
                 match belonging.as_ref().kind {
-                    BelongingKind::Group => unreachable!("a task that has ended has no groups"),
+                    BelongingKind::Group | BelongingKind::Forgotten => unreachable!("a task that has ended has resources only"),
                     BelongingKind::Resource(vtable) if given_up || closed => {
                         self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));
                     }
@@ -347,6 +422,7 @@ impl Domain {
     ///
     /// # Safety
     /// *Parent*: the child was delivered and is linked.
+    #[inline]
     pub(crate) unsafe fn unlink(&self, child: TaskRef) -> Ended {
         // SAFETY: *Parent*, promised by the caller; *Grouped*.
         unsafe {
@@ -392,13 +468,13 @@ pub(crate) unsafe fn note_forgotten(child: TaskRef) {
     // SAFETY: promised by the caller; *Grouped*.
     unsafe {
         let header = child.as_ref();
-        let forgotten = match header.parent.kind() {
-            ParentKind::Nobody => return,
-            ParentKind::Task(parent) => &(*parent.as_ptr()).forgotten,
+        let child = (header.id, header.born);
+        match header.parent.kind() {
+            ParentKind::Nobody => {}
+            ParentKind::Task(parent) => forgotten::keep(parent.as_ref(), child),
             #[cfg(feature = "alloc")]
-            ParentKind::Group(group) => &(*group.as_ptr()).forgotten,
-        };
-        forgotten.set(forgotten.get().or(Some((header.id, header.born))));
+            ParentKind::Group(group) => group.as_ref().keep_forgotten(child),
+        }
     }
 }
 
@@ -437,16 +513,17 @@ impl Ended {
         self.0
     }
 
-    /// Takes the result. `None` if the task was cancelled before it had one.
+    /// Takes the result.
     ///
     /// # Safety
-    /// `R` is the type of the task's result.
-    pub(crate) unsafe fn take<R>(self) -> Option<R> {
+    /// `Result<T, Exit<E>>` is the type of the task's result.
+    pub(crate) unsafe fn take<T, E>(self) -> Result<T, Exit<E>> {
         // SAFETY: *Stage*: delivered, and unlinked once only. *Counted*: the list's place is ours.
         unsafe {
             let result = task::take(self.0);
-            task::release(self.0);
-            result
+            task::release_near(self.0);
+            // It was cancelled before it had one.
+            result.unwrap_or(Err(Exit::Cancelled))
         }
     }
 }
@@ -462,6 +539,6 @@ pub(crate) fn bury(domain: &Domain, ended: Ended) {
         if child.as_ref().stage() == Stage::Result {
             domain.foreign(ReportPlace::Result, || task::clear(child));
         }
-        task::release(child);
+        task::release_near(child);
     }
 }

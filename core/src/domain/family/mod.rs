@@ -19,6 +19,7 @@
 //! | `birth` | a new task, and its place in the tree |
 //! | `cancel` | the way down |
 //! | `end` | the way up |
+//! | `forgotten` | what is kept of a child that nobody awaited |
 //!
 //! Everything here runs on the domain's own thread. What is marked *between polls* is never called while a task is polled; foreign
 //! code runs in it with lists in a consistent state.
@@ -28,6 +29,7 @@
 mod birth;
 mod cancel;
 mod end;
+pub(super) mod forgotten;
 
 use core::task::Context;
 
@@ -84,7 +86,7 @@ impl Domain {
             Found::Cancelled => self.cut(node),
             // A child of ours on another domain has ended.
             Found::Ended if !ours => {
-                let parent = self.deliver(node);
+                let parent = self.deliver_arrival(node);
                 self.finish_all(parent);
             }
             // A wake, or the parent's cancellation, overtook the end of our task.
@@ -96,37 +98,43 @@ impl Domain {
         }
     }
 
-    /// Takes the next task from the run queue and polls it. `false` if there is none.
-    pub(crate) fn poll_next(&self, polling: bool) -> bool {
-        let Some(task) = self.runnable.pop() else { return false };
+    /// Whether there is a task to poll, and nothing that comes before it.
+    #[inline]
+    pub(crate) fn has_nothing_but_tasks(&self) -> bool {
+        !self.runnable.is_empty() && self.attending.is_empty() && self.mailbox().looks_empty() && !self.is_asked() && !self.hooks.any()
+    }
+
+    /// Takes the next task from the run queue, if there is one, and polls it.
+    #[inline]
+    pub(crate) fn poll_next(&self, polling: bool) {
+        let Some(task) = self.runnable.pop() else { return };
         // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
         let header = unsafe { task.as_ref() };
         header.home_flags.clear(home::RUNNABLE);
-        if header.home_flags.has(home::ENDED) {
-            self.let_go(task);
-        } else if header.home_flags.has(home::CLOSED) {
-            // It waits for its children.
+        if header.home_flags.has(home::ENDED | home::CLOSED) {
+            // Closed, it waits for its children.
+            if header.home_flags.has(home::ENDED) {
+                self.let_go(task);
+            }
         } else if header.state.is_cancelled() {
             self.cut(task);
         } else if polling {
             self.poll(task);
         }
-        true
     }
 
+    #[inline]
     fn poll(&self, task: TaskRef) {
-        self.budget.set(self.quanta);
-        self.since_select.set(self.since_select.get().saturating_add(1));
-        let waker = borrowed(task);
+        self.begin_budget();
         // SAFETY: *Stage*: live, on its home domain, so the payload holds a closure or a future.
-        let polled = self.run_step(task, Step::Poll, || {
+        let polled = self.run_step(task, Step::Poll, move || {
             // Whoever was told of this step may have cancelled the task.
             // SAFETY: *Counted*.
             if self.is_traced() && unsafe { task.as_ref() }.state.is_cancelled() {
                 return core::task::Poll::Pending;
             }
             // SAFETY: as said above.
-            unsafe { task::poll(task, &mut Context::from_waker(&waker)) }
+            unsafe { task::poll(task, &mut Context::from_waker(&borrowed(task))) }
         });
         if let core::task::Poll::Ready(normal) = polled {
             self.completed(task, normal);

@@ -1,0 +1,205 @@
+//! `micro`, and what it shares with `growth`: starting the executors, and asking them in turn.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::{CPU, Figures, Kind, OTHER_CPU};
+use crate::Failure;
+use crate::args::Args;
+use crate::kernel;
+use crate::process::Asked;
+use crate::report::{self, Lines, Report, Row};
+use crate::servers::peer_program;
+
+/// What it accepts.
+pub fn usage() -> String {
+    format!(
+        "micro: single operations of the executors, in time, CPU and heap (21 rounds of 50 ms)\n\n  \
+         --only LIST   operations whose name contains one of these\n{OPTIONS}"
+    )
+}
+
+/// The options of both.
+pub(super) const OPTIONS: &str = "\
+  --executors LIST  the first is what the others are divided by
+  --rounds N        windows for each executor and operation
+  --window MS       duration of one
+  --out PATH        writes PATH.md, PATH.tsv and, where there is a plot, PATH.svg";
+
+/// All executors. A suffix is an argument of a peer's.
+const ALL: &str = "tokio,tokio-local,smol,monoio,monoio-uring,glommio,compio,may,embassy,matou";
+
+/// Operations of `micro`; the others are `growth`'s.
+const KINDS: usize = 12;
+
+/// Executors that can be had, and how they are asked.
+#[derive(Debug)]
+pub(super) struct Executors {
+    pub(super) names: Vec<String>,
+    commands: Vec<Vec<OsString>>,
+    left_out: Vec<String>,
+    pub(super) rounds: usize,
+    pub(super) window: u64,
+    out: Option<PathBuf>,
+}
+
+impl Executors {
+    pub(super) fn take(args: &mut Args, all: &str, rounds: usize, window: u64) -> Result<Self, Failure> {
+        let names: Vec<String> = args.list("--executors")?.unwrap_or_else(|| all.split(',').map(str::to_owned).collect());
+        let mut executors = Self {
+            names: Vec::new(),
+            commands: Vec::new(),
+            left_out: Vec::new(),
+            rounds: args.option("--rounds")?.unwrap_or(rounds).max(1),
+            window: args.option("--window")?.unwrap_or(window),
+            out: args.option("--out")?,
+        };
+        for name in names {
+            // Whatever an executor cannot do here, it says when it is asked for the first time.
+            let tried = command(&name).and_then(|command| {
+                ask(&command, &question(Kind::SpawnAwait, 1, 0, false)).map_err(|error| format!("{name}: {error}"))?;
+                Ok(command)
+            });
+            match tried {
+                Ok(command) => {
+                    executors.names.push(name);
+                    executors.commands.push(command);
+                }
+                Err(error) => {
+                    eprintln!("left out: {error}");
+                    executors.left_out.push(error.to_string());
+                }
+            }
+        }
+        if executors.names.is_empty() { Err("no executor is left".into()) } else { Ok(executors) }
+    }
+
+    pub(super) fn report(&mut self, title: &str) -> Report {
+        let mut report = Report::new(title, self.out.take());
+        report.say(&format!(
+            "{} rounds of {} ms; what is measured on core {CPU}, the other thread of a call on core {OTHER_CPU}. \
+             Ratios are to {}, in brackets the interval that holds the true median with 95 %.",
+            self.rounds, self.window, self.names[0],
+        ));
+        for missing in &self.left_out {
+            report.say(&format!("Left out: {missing}"));
+        }
+        report
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    /// Of each executor the figures of all rounds, in order, and those of a window in which the heap was watched; none from one
+    /// that has no such operation.
+    pub(super) fn ask(&self, kind: Kind, count: usize) -> Result<Vec<(Vec<Figures>, Option<Figures>)>, Failure> {
+        let heap = |command| ask(command, &question(kind, count, self.window, true));
+        // In processes of their own: what an executor keeps from earlier tasks is not asked for again.
+        let counts: Vec<Option<Figures>> = self.commands.iter().map(heap).collect::<Result<_, _>>()?;
+        let mut times = vec![Vec::new(); counts.len()];
+        let mut children: Vec<Asked> = self.commands.iter().map(start).collect::<Result<_, _>>()?;
+        let rounds = if kind == Kind::Heap { 0 } else { self.rounds };
+        for round in 0..rounds {
+            for turn in 0..children.len() {
+                let turn = (round + turn) % children.len();
+                if counts[turn].is_some() {
+                    let answer = children[turn].ask(&question(kind, count, self.window, false));
+                    let answer = answer.and_then(|answer| figures(&answer)).map_err(|error| format!("{}: {error}", self.names[turn]))?;
+                    times[turn].extend(answer);
+                }
+            }
+        }
+        Ok(times.into_iter().zip(counts).collect())
+    }
+
+    /// Where matou is.
+    pub(super) fn ours(&self) -> Option<usize> {
+        self.names.iter().position(|name| name == "matou")
+    }
+
+    /// A row of one figure of each.
+    pub(super) fn row(&self, subject: &str, kind: report::Kind, figures: &[Vec<f64>]) -> Row {
+        let row = Row::paired(subject, kind, figures);
+        if kind.ratio {
+            row.beside_the_best(figures, self.ours(), |index| self.names[index] != "matou" && self.names[index] != "walk")
+        } else {
+            row
+        }
+    }
+}
+
+fn command(name: &str) -> Result<Vec<OsString>, Failure> {
+    Ok(match name {
+        "tokio" | "tokio-local" | "matou" | "walk" => vec![env::current_exe()?.into(), "measure".into(), name.into()],
+        _ => {
+            // The first part is the program, the second one a driver.
+            let (peer, driver) = name.split_once('-').map_or((name, None), |(peer, driver)| (peer, Some(driver)));
+            let mut command: Vec<OsString> = vec![peer_program(peer)?.into(), "micro".into()];
+            command.extend(driver.map(OsString::from));
+            command
+        }
+    })
+}
+
+fn start(command: &Vec<OsString>) -> Result<Asked, Failure> {
+    Asked::start(&[CPU, OTHER_CPU.min(kernel::cores() - 1)], command.iter().cloned())
+}
+
+/// In a process of its own.
+fn ask(command: &Vec<OsString>, question: &str) -> Result<Option<Figures>, Failure> {
+    figures(&start(command)?.ask(question)?)
+}
+
+fn question(kind: Kind, count: usize, window: u64, counting: bool) -> String {
+    let place = Kind::ALL.iter().position(|other| *other == kind).unwrap_or(0);
+    format!("{place} {count} {} {}", window * 1_000_000, u8::from(counting))
+}
+
+fn figures(answer: &str) -> Result<Option<Figures>, Failure> {
+    if answer.trim() == "none" {
+        return Ok(None);
+    }
+    let numbers: Vec<f64> = answer.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [time, cpu, allocations, live] = numbers[..] else { return Err(format!("not understood: {answer}").into()) };
+    Ok(Some(Figures { time, cpu, allocations, live }))
+}
+
+const fn kind(what: &'static str, digits: usize, ratio: bool) -> report::Kind {
+    report::Kind { what, scale: 1.0, digits, ratio }
+}
+
+pub(super) const TIME: report::Kind = kind("time, ns", 1, true);
+const CPU_TIME: report::Kind = kind("CPU of all threads, ns", 1, true);
+const ALLOCATIONS: report::Kind = kind("allocations", 3, false);
+pub(super) const HEAP: report::Kind = kind("heap, bytes", 0, false);
+
+/// What `micro` does.
+pub fn run(mut args: Args) -> Result<(), Failure> {
+    let only: Vec<String> = args.list("--only")?.unwrap_or_else(|| vec![String::new()]);
+    let mut executors = Executors::take(&mut args, ALL, 21, 50)?;
+    args.finish()?;
+    let mut report = executors.report("Operations of the executors");
+    let mut rows = Vec::new();
+    for kind in Kind::ALL.into_iter().take(KINDS).filter(|kind| only.iter().any(|part| kind.name().contains(part.as_str()))) {
+        eprintln!("{}", kind.name());
+        let figures = executors.ask(kind, 0)?;
+        if kind == Kind::Heap {
+            let heap: Vec<Vec<f64>> = figures.iter().map(|(_, count)| count.iter().map(|figures| figures.live).collect()).collect();
+            rows.push(executors.row(kind.name(), report::Kind { ratio: true, ..HEAP }, &heap));
+            continue;
+        }
+        let of = |of: fn(&Figures) -> f64| figures.iter().map(|(times, _)| times.iter().map(of).collect()).collect::<Vec<Vec<f64>>>();
+        rows.push(executors.row(kind.name(), TIME, &of(|figures| figures.time)));
+        // Elsewhere the one thread is always busy, and the two are the same.
+        if matches!(kind, Kind::Timers | Kind::Call | Kind::CallMany) {
+            rows.push(executors.row(kind.name(), CPU_TIME, &of(|figures| figures.cpu)));
+        }
+        let allocations: Vec<Vec<f64>> =
+            figures.iter().map(|(_, count)| count.iter().map(|figures| figures.allocations).collect()).collect();
+        rows.push(executors.row(kind.name(), ALLOCATIONS, &allocations));
+    }
+    report.table("operation", &executors.names(), &rows, Lines::Subjects);
+    report.finish()
+}
