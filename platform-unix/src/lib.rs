@@ -71,8 +71,8 @@
 //! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
 //! to. Writing to the peer of a socket that is gone is an error, never `SIGPIPE`; for pipes see [`Async::write`].
 
-// What epoll alone needs.
-#![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
+// What epoll and io_uring alone need.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_variables))]
 
 mod blocking;
 mod builder;

@@ -107,6 +107,13 @@ impl<T: AsFd> Source<T> {
         Source { io: Some(io), bordered: false, short: Cell::new(false), place, carried, surrender: None }
     }
 
+    /// The same, for a stream that has borders within.
+    pub(crate) fn with_borders(io: T) -> Source<T> {
+        let mut source = Source::new(io);
+        source.bordered = true;
+        source
+    }
+
     /// What has the descriptor.
     pub(crate) fn io(&self) -> &T {
         self.io.as_ref().expect("only `into_io` takes it, with the source")
@@ -336,18 +343,10 @@ impl<T: AsFd> Source<T> {
 }
 
 impl Source {
-    /// Takes the descriptor of a stream, non-blocking already.
-    pub(crate) fn stream(fd: OwnedFd) -> Source {
-        let mut source = Source::new(fd);
-        source.surrender = Some(|fd| fd);
-        source
-    }
-
-    /// The same, for one that has borders within.
-    pub(crate) fn with_borders(fd: OwnedFd) -> Source {
-        let mut source = Source::stream(fd);
-        source.bordered = true;
-        source
+    /// The same, for a stream: one that reads of it may have something put aside for.
+    pub(crate) fn streaming(mut self) -> Source {
+        self.surrender = Some(|fd| fd);
+        self
     }
 }
 

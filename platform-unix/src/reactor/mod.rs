@@ -39,7 +39,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unread;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
 mod uring;
 
 use std::cell::{OnceCell, RefCell};
@@ -183,7 +183,7 @@ struct State {
 }
 
 enum Kernel {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
     Uring(Box<uring::Uring>),
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Epoll(epoll::Epoll),
@@ -194,7 +194,7 @@ enum Kernel {
 macro_rules! kernel {
     ($kernel:expr, $method:ident($($argument:expr),*)) => {
         match $kernel {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(kernel) => kernel.$method($($argument),*),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kernel::Epoll(kernel) => kernel.$method($($argument),*),
@@ -440,9 +440,9 @@ impl Kernel {
 
     fn of(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
         match reactor {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Reactor::Uring => Ok(Kernel::Uring(Box::new(uring::Uring::new(bell)?))),
-            #[cfg(not(target_os = "linux"))]
+            #[cfg(not(all(target_os = "linux", not(matou_scripted_kernel))))]
             Reactor::Uring => Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is Linux's: take `Reactor::Poll`")),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Reactor::Epoll => Ok(Kernel::Epoll(epoll::Epoll::new(bell)?)),
@@ -454,7 +454,7 @@ impl Kernel {
 
     fn kind(&self) -> Reactor {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(_) => Reactor::Uring,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kernel::Epoll(_) => Reactor::Epoll,
@@ -465,7 +465,7 @@ impl Kernel {
     /// The domain asks for nothing any more. What came, and was not read, with the places it belongs to.
     fn end(&mut self, table: &mut Table) -> Vec<(usize, Box<Unread>)> {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(uring) => uring.end(table),
             // What is registered goes with the descriptor it is registered at.
             _ => Vec::new(),
@@ -475,7 +475,7 @@ impl Kernel {
     /// A descriptor has left, and its entry was closed.
     fn leave(&mut self, token: Token, table: &mut Table) {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(uring) => uring.leave(token, table),
             _ => kernel!(self, settle(token.index(), table)),
         }
@@ -484,7 +484,7 @@ impl Kernel {
     /// A read with room for so many bytes waits: what comes is to be put aside for it. Says whether it will be.
     fn want(&mut self, token: Token, room: usize) -> bool {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(uring) if room > 0 => {
                 uring.want(token.index(), room);
                 true
@@ -496,7 +496,7 @@ impl Kernel {
     /// Whether something was put aside.
     fn is_ahead(&self, token: Token) -> bool {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(uring) => uring.is_ahead(token.index()),
             _ => false,
         }
@@ -504,7 +504,7 @@ impl Kernel {
 
     fn offer<R>(&mut self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(uring) => uring.offer(token.index(), take),
             _ => None,
         }
@@ -512,7 +512,7 @@ impl Kernel {
 
     fn quit(&mut self, token: Token, table: &mut Table) -> Option<Box<Unread>> {
         match self {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
             Kernel::Uring(uring) => uring.quit(token.index(), table),
             _ => None,
         }

@@ -25,7 +25,7 @@ use super::ring::Ring;
 /// How many there are.
 const COUNT: u16 = 128;
 /// Of each one, in bytes.
-pub(super) const SIZE: usize = 4 << 10;
+pub(super) const SIZE: usize = 4 << 10; // A length fits into 16 bits.
 /// With fewer than this left to the kernel, what came is not kept in its buffer.
 const RESERVE: u16 = COUNT / 4;
 /// The number by which operations name the ring.
@@ -37,7 +37,7 @@ const PAGE: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Filled {
     id: u16,
-    length: usize,
+    length: u16,
 }
 
 pub(super) struct Buffers {
@@ -72,14 +72,14 @@ impl Buffers {
         let held = self.held.get_mut(usize::from(id)).filter(|held| !**held)?;
         *held = true;
         self.there -= 1;
-        Some(Filled { id, length: length.min(SIZE) })
+        Some(Filled { id, length: length.min(SIZE) as u16 })
     }
 
     /// What came in it.
     pub(super) fn bytes(&self, filled: &Filled) -> &[u8] {
         // SAFETY: *Here or there*: there is a `Filled` only of a buffer that is held, which the kernel does not write to. All of it was zero
         // at first, and it is borrowed as long as `self` is, so that it is not given back meanwhile.
-        unsafe { std::slice::from_raw_parts(self.place(filled.id).as_ptr(), filled.length) }
+        unsafe { std::slice::from_raw_parts(self.place(filled.id).as_ptr(), usize::from(filled.length)) }
     }
 
     /// Lends it to the kernel again.
@@ -171,7 +171,7 @@ mod tests {
         // SAFETY: the first slot, which is nobody's to write but ours.
         let slot = unsafe { &*buffers.slots.as_ptr() };
         assert_eq!((slot.bid(), slot.len(), slot.addr()), (3, SIZE as u32, buffers.place(3).as_ptr() as u64));
-        assert_eq!(buffers.take(3, 2 * SIZE).unwrap().length, SIZE, "never more than there is");
+        assert_eq!(usize::from(buffers.take(3, 2 * SIZE).unwrap().length), SIZE, "never more than there is");
     }
 
     #[test]

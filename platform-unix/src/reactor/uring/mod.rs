@@ -246,7 +246,7 @@ impl Uring {
             // One that came too late: its operation has completed.
             CANCELLATION => {}
             bits => {
-                let number = Number::from_bits(bits);
+                let Some(number) = Number::from_bits(bits) else { return };
                 let Some(operation) = self.operations.end(number) else { return };
                 let index = operation.token.index();
                 let Kind::Poll(direction) = operation.kind else {

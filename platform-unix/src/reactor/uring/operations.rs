@@ -3,6 +3,8 @@
 //! Each has a slot from the moment it is pushed to its last completion, however early it is given up: *Kept to the end*. A slot has a
 //! generation, and the number that a completion bears names both, so that nothing is taken for its slot's next user.
 
+use std::num::NonZeroU64;
+
 use super::super::table::{Direction, Token};
 
 /// What is asked of the kernel.
@@ -25,27 +27,27 @@ pub(super) struct Operation {
 
 /// The number of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number(u64);
+pub(super) struct Number(NonZeroU64);
 
 impl Number {
     fn new(index: usize, generation: u32) -> Number {
-        Number(u64::from(generation) << 32 | index as u64)
+        Number(NonZeroU64::new(u64::from(generation) << 32 | index as u64).expect("generations begin with 1"))
     }
 
     fn index(self) -> usize {
-        self.0 as u32 as usize
+        self.0.get() as u32 as usize
     }
 
     fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0.get() >> 32) as u32
     }
 
     pub(super) fn to_bits(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
-    pub(super) fn from_bits(bits: u64) -> Number {
-        Number(bits)
+    pub(super) fn from_bits(bits: u64) -> Option<Number> {
+        NonZeroU64::new(bits).map(Number)
     }
 }
 
@@ -69,13 +71,13 @@ impl Operations {
         match self.free.pop() {
             Some(index) => {
                 let slot = &mut self.slots[index as usize];
-                slot.0 = (slot.0 + 1) % Operations::GENERATIONS;
+                slot.0 = if slot.0 + 1 < Operations::GENERATIONS { slot.0 + 1 } else { 1 };
                 slot.1 = operation;
                 Number::new(index as usize, slot.0)
             }
             None => {
-                self.slots.push((0, operation));
-                Number::new(self.slots.len() - 1, 0)
+                self.slots.push((1, operation));
+                Number::new(self.slots.len() - 1, 1)
             }
         }
     }
@@ -124,7 +126,7 @@ mod tests {
         assert_ne!(next, one);
         assert_eq!(operations.end(one), None, "an old number ends nobody");
         assert_eq!(operations.end(two).unwrap().token, token(2));
-        assert_eq!(Number::from_bits(next.to_bits()), next);
+        assert_eq!(Number::from_bits(next.to_bits()), Some(next));
     }
 
     #[test]
@@ -134,7 +136,7 @@ mod tests {
         operations.end(number);
         operations.slots[0].0 = Operations::GENERATIONS - 1;
         let next = operations.begin(token(0), Kind::Poll(Direction::Read));
-        assert_eq!(next.generation(), 0);
+        assert_eq!(next.generation(), 1);
         assert_ne!(next.to_bits(), Operations::reserved(0));
     }
 }

@@ -34,7 +34,7 @@ const POLL_FIRST: u16 = 1;
 #[derive(Debug)]
 pub(super) enum Ahead {
     /// In the buffer it came in, from this byte on.
-    InBuffer(Filled, usize),
+    InBuffer(Filled, u16),
     Copied(Box<Unread>),
 }
 
@@ -131,9 +131,9 @@ impl Uring {
                 }
                 return offered;
             }
-            Ahead::InBuffer(filled, read) => match take(&self.buffers.bytes(filled)[*read..]) {
+            Ahead::InBuffer(filled, read) => match take(&self.buffers.bytes(filled)[usize::from(*read)..]) {
                 Ok((result, taken)) => {
-                    *read += taken;
+                    *read += taken as u16;
                     Ok(result)
                 }
                 Err(error) => Err(error),
@@ -157,7 +157,7 @@ impl Uring {
         match self.entries[index].receiving.ahead.take()? {
             Ahead::Copied(unread) => Some(unread),
             Ahead::InBuffer(filled, read) => {
-                let unread = Unread::of_bytes(&self.buffers.bytes(&filled)[read..]);
+                let unread = Unread::of_bytes(&self.buffers.bytes(&filled)[usize::from(read)..]);
                 self.buffers.give_back(filled);
                 Some(Box::new(unread))
             }
@@ -168,7 +168,7 @@ impl Uring {
 impl Ahead {
     fn is_used_up(&self, buffers: &super::buffers::Buffers) -> bool {
         match self {
-            Ahead::InBuffer(filled, read) => *read >= buffers.bytes(filled).len(),
+            Ahead::InBuffer(filled, read) => usize::from(*read) >= buffers.bytes(filled).len(),
             Ahead::Copied(unread) => unread.is_empty(),
         }
     }
