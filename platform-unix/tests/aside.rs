@@ -419,7 +419,7 @@ fn more_streams_at_once_than_there_are_buffers(setup: &Setup) {
         for round in 0..2 {
             for (number, (read, (_, far))) in reads.iter_mut().zip(&pairs).enumerate() {
                 if round == 0 {
-                    poll_fn(|cx| Poll::Ready(assert!(read.as_mut().poll(cx).is_pending()))).await;
+                    assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
                 } else {
                     far.write_all(&pattern(number % 60 + 1)).await?;
                 }

@@ -30,8 +30,10 @@
 //! before it uses the stream. One that is dropped there sends its descriptor along, to be closed here: until this domain has quit, it must not
 //! become the number of another file.
 
+mod choice;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+mod kernel;
 pub(crate) mod lent;
 mod mail;
 mod poll;
@@ -43,108 +45,28 @@ mod unread;
 mod uring;
 
 use std::cell::{OnceCell, RefCell};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use matou_core::PointId;
 use matou_core::platform::Wait;
 use rustix::event::Timespec;
 
+pub use self::choice::{Reactor, UnknownReactor};
 pub(crate) use self::lent::Lent;
 pub(crate) use self::mail::Handover;
 pub(crate) use self::table::{Direction, Token};
 pub(crate) use self::unread::Unread;
 
+use self::kernel::{Kernel, kernel};
 use self::lent::Pool;
 use self::mail::{Letter, Mail};
 use self::table::Table;
 use crate::interrupt::{Bell, Material};
 use crate::signal::{Hub, Registry};
 use crate::time::Duration;
-
-/// Which system call the domains ask for events.
-///
-/// A run that is not told which takes the first of these that its system has: [`Uring`](Reactor::Uring), [`Epoll`](Reactor::Epoll),
-/// [`Poll`](Reactor::Poll). All of them behave alike.
-///
-/// ```
-/// use matou_unix::{Builder, Reactor};
-///
-/// let answer = Builder::new().domains(0).reactor(Reactor::Poll).run(async {
-///     assert_eq!(Reactor::current(), Some(Reactor::Poll));
-///     42
-/// });
-/// assert_eq!(answer.unwrap(), 42);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reactor {
-    /// `io_uring`: what many tasks ask for is handed over in one call, which is also the one that sleeps. Linux 6.1 and later; a run for
-    /// which it was asked fails where there is none, with what stands in the way.
-    #[doc(alias = "io_uring")]
-    Uring,
-    /// `epoll`, edge-triggered: an event costs the same with ten sockets and with ten thousand. Linux only.
-    #[doc(alias = "epoll_wait")]
-    Epoll,
-    /// `poll(2)`: on every Unix; each sleep costs time in proportion to the sockets that are waited for.
-    Poll,
-}
-
-impl Reactor {
-    /// What is tried, in this order, where nothing was asked for. The tests of this crate can force one.
-    const CHOICE: &[Reactor] = if cfg!(matou_test_poll) {
-        &[Reactor::Poll]
-    } else if cfg!(matou_test_uring) {
-        &[Reactor::Uring]
-    } else if cfg!(target_os = "linux") {
-        &[Reactor::Uring, Reactor::Epoll]
-    } else if cfg!(target_os = "android") {
-        &[Reactor::Epoll]
-    } else {
-        &[Reactor::Poll]
-    };
-
-    /// The one that the domain uses on which this is called; none outside a run.
-    pub fn current() -> Option<Reactor> {
-        with_current(|current| current.map(|reactor| reactor.state.borrow().kernel.kind()))
-    }
-}
-
-impl fmt::Display for Reactor {
-    /// In one word: `uring`, `epoll`, `poll`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reactor::Uring => "uring",
-            Reactor::Epoll => "epoll",
-            Reactor::Poll => "poll",
-        })
-    }
-}
-
-impl FromStr for Reactor {
-    type Err = UnknownReactor;
-
-    /// Understands what [`Display`](fmt::Display) gives.
-    fn from_str(name: &str) -> Result<Reactor, UnknownReactor> {
-        [Reactor::Uring, Reactor::Epoll, Reactor::Poll].into_iter().find(|reactor| reactor.to_string() == name).ok_or(UnknownReactor)
-    }
-}
-
-/// No [`Reactor`] has this name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownReactor;
-
-impl fmt::Display for UnknownReactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a reactor is `uring`, `epoll` or `poll`")
-    }
-}
-
-impl std::error::Error for UnknownReactor {}
 
 /// What other threads may touch of a reactor. It outlives the reactor where a socket or the core still holds it.
 #[derive(Debug)]
@@ -180,27 +102,6 @@ pub(crate) struct DomainReactor {
 struct State {
     table: Table,
     kernel: Kernel,
-}
-
-enum Kernel {
-    #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-    Uring(Box<uring::Uring>),
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    Epoll(epoll::Epoll),
-    Poll(poll::Poll),
-}
-
-/// Calls the same method of whichever back end it is.
-macro_rules! kernel {
-    ($kernel:expr, $method:ident($($argument:expr),*)) => {
-        match $kernel {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(kernel) => kernel.$method($($argument),*),
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kernel::Epoll(kernel) => kernel.$method($($argument),*),
-            Kernel::Poll(kernel) => kernel.$method($($argument),*),
-        }
-    };
 }
 
 thread_local! {
@@ -424,98 +325,6 @@ impl DomainReactor {
         // Who was resumed just now is runnable: no sleep.
         let wait = if table.resume_released(resume) || answered { Wait::No } else { wait };
         kernel!(kernel, select(wait, &self.shared.bell, table, resume))
-    }
-}
-
-impl Kernel {
-    /// The kind that was asked for, else the first one that there is.
-    fn new(reactor: Option<Reactor>, bell: &Bell) -> io::Result<Kernel> {
-        let Some(reactor) = reactor else {
-            let (&last, before) = Reactor::CHOICE.split_last().expect("there is one everywhere");
-            let found = before.iter().find_map(|&reactor| Kernel::of(reactor, bell).ok());
-            return found.map_or_else(|| Kernel::of(last, bell), Ok);
-        };
-        Kernel::of(reactor, bell)
-    }
-
-    fn of(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
-        match reactor {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Reactor::Uring => Ok(Kernel::Uring(Box::new(uring::Uring::new(bell)?))),
-            #[cfg(not(all(target_os = "linux", not(matou_scripted_kernel))))]
-            Reactor::Uring => Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is Linux's: take `Reactor::Poll`")),
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Reactor::Epoll => Ok(Kernel::Epoll(epoll::Epoll::new(bell)?)),
-            #[cfg(not(any(target_os = "linux", target_os = "android")))]
-            Reactor::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "epoll is Linux's: take `Reactor::Poll`")),
-            Reactor::Poll => Ok(Kernel::Poll(poll::Poll::new(bell))),
-        }
-    }
-
-    fn kind(&self) -> Reactor {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(_) => Reactor::Uring,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kernel::Epoll(_) => Reactor::Epoll,
-            Kernel::Poll(_) => Reactor::Poll,
-        }
-    }
-
-    /// The domain asks for nothing any more. What came, and was not read, with the places it belongs to.
-    fn end(&mut self, table: &mut Table) -> Vec<(usize, Box<Unread>)> {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) => uring.end(table),
-            // What is registered goes with the descriptor it is registered at.
-            _ => Vec::new(),
-        }
-    }
-
-    /// A descriptor has left, and its entry was closed.
-    fn leave(&mut self, token: Token, table: &mut Table) {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) => uring.leave(token, table),
-            _ => kernel!(self, settle(token.index(), table)),
-        }
-    }
-
-    /// A read with room for so many bytes waits: what comes is to be put aside for it. Says whether it will be.
-    fn want(&mut self, token: Token, room: usize) -> bool {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) if room > 0 => {
-                uring.want(token.index(), room);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether something was put aside.
-    fn is_ahead(&self, token: Token) -> bool {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) => uring.is_ahead(token.index()),
-            _ => false,
-        }
-    }
-
-    fn offer<R>(&mut self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) => uring.offer(token.index(), take),
-            _ => None,
-        }
-    }
-
-    fn quit(&mut self, token: Token, table: &mut Table) -> Option<Box<Unread>> {
-        match self {
-            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) => uring.quit(token.index(), table),
-            _ => None,
-        }
     }
 }
 
