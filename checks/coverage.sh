@@ -91,7 +91,6 @@ run -p matou-unix --lib $(tests_of platform-unix)
 # shellcheck disable=SC2046
 run -p matou-echo --bins $(tests_of echo) -- --skip usage::privileged_port
 
-
 lcov=$CARGO_TARGET_DIR/matou.lcov
 # Each process has files of its own. One that was killed while it wrote, or may write no more (tests/trace.rs), leaves a broken one, which is passed
 # over with a warning.
