@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -44,7 +44,7 @@ pub(crate) struct Read<'a, H: Holder, W> {
     /// Where it waits.
     point: Option<Point>,
     /// The registration at which it is counted.
-    counted: Option<NonZeroU64>,
+    counted: Option<NonZeroU32>,
     stage: Stage,
 }
 

@@ -42,11 +42,11 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use matou_core::PointId;
@@ -56,7 +56,6 @@ use matou_core::suspension::Point;
 use crate::reactor::{self, Direction, DomainReactor, Handover, Shared, Token, Unarmed, Unread};
 
 /// A value with a non-blocking descriptor that can be waited for.
-#[derive(Debug)]
 pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// `None` only once it was handed out, by value.
     io: Option<T>,
@@ -65,8 +64,8 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// What the call under way has said of itself: it moved less than it could.
     short: Cell<bool>,
     place: RefCell<Option<Place>>,
-    /// *Carried*. Boxed, as it is rarely there.
-    carried: RefCell<Option<Box<Unread>>>,
+    /// Boxed, as it is rarely there.
+    aside: Cell<Option<Box<Aside>>>,
     /// For a stream: makes of what has the descriptor the descriptor, to be closed elsewhere.
     surrender: Option<fn(T) -> OwnedFd>,
 }
@@ -77,11 +76,17 @@ struct Place {
     shared: Arc<Shared>,
     token: Token,
     /// Which registration it is, of all in the process.
-    epoch: NonZeroU64,
+    epoch: NonZeroU32,
     /// How many reads wait for what is put aside there. One that was forgotten, or has lost its stream, stays counted.
     readers: Cell<u32>,
-    /// What is being fetched from there.
-    handover: Option<Arc<Handover>>,
+}
+
+/// What came for a read that did not take it. There is none while a read waits to have something put aside, unless that is being fetched.
+enum Aside {
+    /// *Carried*.
+    Carried(Box<Unread>),
+    /// Being fetched from where the source is registered.
+    Fetched(Arc<Handover>),
 }
 
 /// Something is to be fetched from the domain where it is registered, before it can be used.
@@ -90,9 +95,10 @@ pub(super) struct Elsewhere;
 
 impl Place {
     fn new(shared: Arc<Shared>, token: Token) -> Place {
-        static EPOCHS: AtomicU64 = AtomicU64::new(1);
-        let epoch = NonZeroU64::new(EPOCHS.fetch_add(1, Ordering::Relaxed)).expect("it takes centuries to go round");
-        Place { shared, token, epoch, readers: Cell::new(0), handover: None }
+        // It goes round. A read that has waited through four thousand million registrations may be taken for one that waits at another.
+        static EPOCHS: AtomicU32 = AtomicU32::new(1);
+        let epoch = NonZeroU32::new(EPOCHS.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN);
+        Place { shared, token, epoch, readers: Cell::new(0) }
     }
 
     fn is_at(&self, reactor: &DomainReactor) -> bool {
@@ -103,8 +109,8 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        let (place, carried) = (RefCell::new(None), RefCell::new(None));
-        Source { io: Some(io), bordered: false, short: Cell::new(false), place, carried, surrender: None }
+        let (place, aside) = (RefCell::new(None), Cell::new(None));
+        Source { io: Some(io), bordered: false, short: Cell::new(false), place, aside, surrender: None }
     }
 
     /// The same, for a stream that has borders within.
@@ -136,7 +142,7 @@ impl<T: AsFd> Source<T> {
             "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
         );
         self.leave();
-        let carried = self.carried.borrow().is_some();
+        let carried = self.is_carrying();
         assert!(!carried, "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted");
         self.io.take().expect("it is taken here only, by value")
     }
@@ -144,15 +150,11 @@ impl<T: AsFd> Source<T> {
     /// Takes what came for a read that was dropped.
     pub(crate) fn unread(&self) -> Vec<u8> {
         let _elsewhere = self.arrive(reactor::current().as_deref());
-        let mut carried = self.carried.borrow_mut();
         let mut bytes = Vec::new();
-        if let Some(unread) = &mut *carried {
-            bytes.extend_from_slice(unread.bytes());
-            let _taken = unread.offer(&mut |bytes| Ok(((), bytes.len())));
-        }
-        if carried.as_ref().is_some_and(|unread| unread.is_empty()) {
-            *carried = None;
-        }
+        let _taken = self.carried(&mut |unread| {
+            bytes.extend_from_slice(unread);
+            Ok(((), unread.len()))
+        });
         bytes
     }
 
@@ -174,10 +176,41 @@ impl<T: AsFd> Source<T> {
 
     fn carry(&self, unread: Option<Box<Unread>>) {
         if let Some(unread) = unread {
-            let mut carried = self.carried.borrow_mut();
-            debug_assert!(carried.is_none(), "nothing is put aside while something is carried");
-            *carried = Some(unread);
+            let before = self.aside.replace(Some(Box::new(Aside::Carried(unread))));
+            debug_assert!(before.is_none(), "nothing is put aside while something is carried");
         }
+    }
+
+    /// Looks at what is aside. `f` runs no foreign code.
+    fn aside<R>(&self, f: impl FnOnce(&mut Option<Box<Aside>>) -> R) -> R {
+        let mut aside = self.aside.take();
+        let result = f(&mut aside);
+        self.aside.set(aside);
+        result
+    }
+
+    fn is_carrying(&self) -> bool {
+        self.aside(|aside| matches!(aside.as_deref(), Some(Aside::Carried(_))))
+    }
+
+    /// What is being fetched.
+    fn fetching(&self) -> Option<Arc<Handover>> {
+        self.aside(|aside| match aside.as_deref() {
+            Some(Aside::Fetched(handover)) => Some(Arc::clone(handover)),
+            _ => None,
+        })
+    }
+
+    /// Lets `take` have what is carried; it says how many bytes it has taken.
+    fn carried<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        self.aside(|aside| {
+            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
+            let offered = unread.offer(take);
+            if unread.is_empty() {
+                *aside = None;
+            }
+            offered
+        })
     }
 
     /// Calls `f` with the reactor this descriptor is registered at, if that is the current domain's.
@@ -193,13 +226,14 @@ impl<T: AsFd> Source<T> {
 
     /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards, unless something has to be fetched first.
     pub(super) fn arrive(&self, current: Option<&DomainReactor>) -> Result<Option<Token>, Elsewhere> {
+        let fetching = self.fetching();
         let mut fetched = None;
         match &*self.place.borrow() {
             None => return Ok(None),
-            Some(place) if place.handover.is_none() && current.is_some_and(|reactor| place.is_at(reactor)) => return Ok(Some(place.token)),
-            Some(place) if place.handover.is_none() && place.readers.get() == 0 => {}
+            Some(place) if fetching.is_none() && current.is_some_and(|reactor| place.is_at(reactor)) => return Ok(Some(place.token)),
+            Some(place) if fetching.is_none() && place.readers.get() == 0 => {}
             Some(place) => {
-                let handover = place.handover.clone().unwrap_or_default();
+                let handover = fetching.unwrap_or_default();
                 if !place.shared.fetched(place.token, &handover) {
                     return Err(Elsewhere);
                 }
@@ -210,6 +244,7 @@ impl<T: AsFd> Source<T> {
             None => self.leave(),
             Some(handover) => {
                 self.place.take();
+                self.aside.take();
                 self.carry(handover.take());
             }
         }
@@ -218,10 +253,11 @@ impl<T: AsFd> Source<T> {
 
     /// Has what was put aside elsewhere fetched: `point` is resumed when it is there.
     fn fetch(&self, reactor: &DomainReactor, point: PointId) -> Result<(), Unarmed> {
-        let mut place = self.place.borrow_mut();
-        let Some(at) = &mut *place else { return Err(Unarmed::Ready) };
-        let handover = at.handover.get_or_insert_default();
-        if at.shared.fetch(at.token, handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
+        let place = self.place.borrow();
+        let Some(at) = &*place else { return Err(Unarmed::Ready) };
+        let handover = self.fetching().unwrap_or_default();
+        self.aside.set(Some(Box::new(Aside::Fetched(Arc::clone(&handover)))));
+        if at.shared.fetch(at.token, &handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
     }
 
     /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
@@ -276,12 +312,12 @@ impl<T: AsFd> Source<T> {
 
     /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Gives the
     /// registration at which that is done: the read is counted there, once for each time.
-    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, point: PointId) -> Result<Option<NonZeroU64>, Unarmed> {
+    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, point: PointId) -> Result<Option<NonZeroU32>, Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
             let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| None) };
-            if room.is_some() && self.carried.borrow().is_some() {
+            if room.is_some() && self.is_carrying() {
                 return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
             }
             let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
@@ -317,21 +353,17 @@ impl<T: AsFd> Source<T> {
     pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
         let current = reactor::current();
         let here = self.arrive(current.as_deref()).ok()?;
-        let mut carried = self.carried.borrow_mut();
-        if let Some(unread) = &mut *carried {
-            let offered = unread.offer(take);
-            if unread.is_empty() {
-                *carried = None;
-            }
-            return offered;
+        let carried = self.carried(take);
+        if carried.is_some() {
+            return carried;
         }
         current?.offer(here?, take)
     }
 
     /// A read that was counted at a registration waits no more.
-    pub(super) fn done(&self, epoch: NonZeroU64) {
+    pub(super) fn done(&self, epoch: NonZeroU32) {
         let place = self.place.borrow();
-        let Some(place) = place.as_ref().filter(|place| place.epoch == epoch && place.handover.is_none()) else { return };
+        let Some(place) = place.as_ref().filter(|place| place.epoch == epoch && self.fetching().is_none()) else { return };
         match place.readers.get() {
             0 => {}
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
