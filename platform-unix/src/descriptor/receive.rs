@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -33,7 +32,7 @@ pub(crate) trait Reads<S> {
 
 /// Reads from a stream, waiting where that would block.
 pub(crate) fn read<H: Holder, W: Reads<Source<H::Io>>>(holder: &H, way: W) -> Read<'_, H, W> {
-    Read { holder, way, point: None, counted: None, stage: Stage::New }
+    Read { holder, way, point: None, counted: false, stage: Stage::New }
 }
 
 /// The future of [`read`], written by hand as [`Perform`](super::source::Perform) is.
@@ -43,8 +42,8 @@ pub(crate) struct Read<'a, H: Holder, W> {
     way: W,
     /// Where it waits.
     point: Option<Point>,
-    /// The registration at which it is counted.
-    counted: Option<NonZeroU32>,
+    /// Whether it is counted among those that wait for what is put aside.
+    counted: bool,
     stage: Stage,
 }
 
@@ -113,10 +112,7 @@ impl<H: Holder, W> Read<'_, H, W> {
         let point = point.as_mut().expect("asked by the caller");
         let resumed = ready!(point.poll_suspend(cx, |id| {
             let armed = holder.hold(|source| {
-                let epoch = source.arm_for(Direction::Read, Some(way.room()), id)?;
-                if let Some(before) = std::mem::replace(counted, epoch) {
-                    source.done(before); // Counted twice, or no more there.
-                }
+                *counted |= source.arm_for(Direction::Read, Some(way.room()), *counted, id)?;
                 Ok(())
             });
             armed.map_err(Unarmed::Failed).flatten()
@@ -129,9 +125,9 @@ impl<H: Holder, W> Read<'_, H, W> {
 
     /// It waits no more.
     fn end(&mut self) {
-        if let Some(epoch) = self.counted.take() {
+        if std::mem::take(&mut self.counted) {
             // A stream that is another task's by now keeps the read counted.
-            let _not_ours = self.holder.hold(|source| source.done(epoch));
+            let _not_ours = self.holder.hold(|source| source.done());
         }
     }
 }

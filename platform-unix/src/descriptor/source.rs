@@ -42,11 +42,9 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use matou_core::PointId;
@@ -63,6 +61,9 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     bordered: bool,
     /// What the call under way has said of itself: it moved less than it could.
     short: Cell<bool>,
+    /// How many reads wait for what is put aside where it is registered. One that was forgotten, or has lost its stream, stays counted; where
+    /// the count is wrong for that it is so for a moment, since who ends the last one lets all others look again. At its most it stays.
+    readers: Cell<u16>,
     place: RefCell<Option<Place>>,
     /// Boxed, as it is rarely there.
     aside: Cell<Option<Box<Aside>>>,
@@ -75,10 +76,6 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
 struct Place {
     shared: Arc<Shared>,
     token: Token,
-    /// Which registration it is, of all in the process.
-    epoch: NonZeroU32,
-    /// How many reads wait for what is put aside there. One that was forgotten, or has lost its stream, stays counted.
-    readers: Cell<u32>,
 }
 
 /// What came for a read that did not take it. There is none while a read waits to have something put aside, unless that is being fetched.
@@ -94,13 +91,6 @@ enum Aside {
 pub(super) struct Elsewhere;
 
 impl Place {
-    fn new(shared: Arc<Shared>, token: Token) -> Place {
-        // It goes round. A read that has waited through four thousand million registrations may be taken for one that waits at another.
-        static EPOCHS: AtomicU32 = AtomicU32::new(1);
-        let epoch = NonZeroU32::new(EPOCHS.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN);
-        Place { shared, token, epoch, readers: Cell::new(0) }
-    }
-
     fn is_at(&self, reactor: &DomainReactor) -> bool {
         Arc::ptr_eq(&self.shared, reactor.shared())
     }
@@ -110,7 +100,7 @@ impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
         let (place, aside) = (RefCell::new(None), Cell::new(None));
-        Source { io: Some(io), bordered: false, short: Cell::new(false), place, aside, surrender: None }
+        Source { io: Some(io), bordered: false, short: Cell::new(false), readers: Cell::new(0), place, aside, surrender: None }
     }
 
     /// The same, for a stream that has borders within.
@@ -168,7 +158,7 @@ impl<T: AsFd> Source<T> {
 
     /// If something may have been put aside here, takes it along.
     fn quit(&self, place: &Place) {
-        if place.readers.replace(0) > 0 {
+        if self.readers.replace(0) > 0 {
             let unread = reactor::with_current(|current| current.filter(|reactor| place.is_at(reactor))?.quit(place.token));
             self.carry(unread);
         }
@@ -231,7 +221,7 @@ impl<T: AsFd> Source<T> {
         match &*self.place.borrow() {
             None => return Ok(None),
             Some(place) if fetching.is_none() && current.is_some_and(|reactor| place.is_at(reactor)) => return Ok(Some(place.token)),
-            Some(place) if fetching.is_none() && place.readers.get() == 0 => {}
+            Some(place) if fetching.is_none() && self.readers.get() == 0 => {}
             Some(place) => {
                 let handover = fetching.unwrap_or_default();
                 if !place.shared.fetched(place.token, &handover) {
@@ -244,6 +234,7 @@ impl<T: AsFd> Source<T> {
             None => self.leave(),
             Some(handover) => {
                 self.place.take();
+                self.readers.set(0);
                 self.aside.take();
                 self.carry(handover.take());
             }
@@ -307,16 +298,16 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
-        self.arm_for(direction, None, point).map(|_| ())
+        self.arm_for(direction, None, false, point).map(|_| ())
     }
 
-    /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Gives the
-    /// registration at which that is done: the read is counted there, once for each time.
-    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, point: PointId) -> Result<Option<NonZeroU32>, Unarmed> {
+    /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Says whether it
+    /// will be: then the read is counted, if it was not `counted` before, and says when it is [done](Source::done).
+    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, counted: bool, point: PointId) -> Result<bool, Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| None) };
+            let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| false) };
             if room.is_some() && self.is_carrying() {
                 return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
             }
@@ -328,13 +319,10 @@ impl<T: AsFd> Source<T> {
                     reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))?
                 }
             };
-            if !received {
-                return Ok(None);
+            if received && (!counted || self.readers.get() == 0) {
+                self.readers.set(self.readers.get().saturating_add(1));
             }
-            let place = self.place.borrow();
-            let place = place.as_ref().expect("it waits there");
-            place.readers.set(place.readers.get() + 1);
-            Ok(Some(place.epoch))
+            Ok(received)
         })
     }
 
@@ -344,7 +332,7 @@ impl<T: AsFd> Source<T> {
         let token = reactor.join(fd, direction)?;
         match &mut *self.place.borrow_mut() {
             Some(place) => place.token = token, // Another source on the descriptor has left.
-            place => *place = Some(Place::new(Arc::clone(reactor.shared()), token)),
+            place => *place = Some(Place { shared: Arc::clone(reactor.shared()), token }),
         }
         Ok(token)
     }
@@ -360,16 +348,19 @@ impl<T: AsFd> Source<T> {
         current?.offer(here?, take)
     }
 
-    /// A read that was counted at a registration waits no more.
-    pub(super) fn done(&self, epoch: NonZeroU32) {
+    /// A read that was counted waits no more.
+    pub(super) fn done(&self) {
         let place = self.place.borrow();
-        let Some(place) = place.as_ref().filter(|place| place.epoch == epoch && self.fetching().is_none()) else { return };
-        match place.readers.get() {
-            0 => {}
+        let Some(place) = place.as_ref().filter(|_| self.fetching().is_none()) else { return };
+        match self.readers.get() {
+            0 | u16::MAX => {}
+            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => {
+                self.quit(place);
+                self.rouse();
+            }
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
-            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => self.quit(place),
             1 => {}
-            more => place.readers.set(more - 1),
+            more => self.readers.set(more - 1),
         }
     }
 }
