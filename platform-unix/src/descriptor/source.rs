@@ -354,10 +354,7 @@ impl<T: AsFd> Source<T> {
         let Some(place) = place.as_ref().filter(|_| self.fetching().is_none()) else { return };
         match self.readers.get() {
             0 | u16::MAX => {}
-            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => {
-                self.quit(place);
-                self.rouse();
-            }
+            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => self.quit(place),
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
             1 => {}
             more => self.readers.set(more - 1),

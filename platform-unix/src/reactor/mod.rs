@@ -270,9 +270,11 @@ impl DomainReactor {
         self.state.borrow_mut().kernel.offer(token, take)
     }
 
-    /// No read of this stream waits here any more: nothing is put aside from now on, and what was is given back.
+    /// No read of this stream is known to wait here any more: nothing is put aside from now on, and what was is given back. Should one wait
+    /// nevertheless, it looks again.
     pub(crate) fn quit(&self, token: Token) -> Option<Box<Unread>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
+        table.rouse_readers(token);
         kernel.quit(token, table)
     }
 
