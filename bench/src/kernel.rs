@@ -74,7 +74,7 @@ pub fn own_cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// How many cores there are for this process.
+/// How many cores the calling thread may use.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())
 }
@@ -93,19 +93,16 @@ pub fn raise_file_limit() -> io::Result<()> {
 
 /// One line about this machine, to stand above a table.
 pub fn machine() -> String {
-    let model = fs::read_to_string("/proc/cpuinfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        })
-        .unwrap_or_else(|| "unknown CPU".to_owned());
-    let cores = cores();
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim()));
+    // All that there are, and not only those that this thread keeps to.
+    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let system = rustix::system::uname();
     format!(
-        "{} {} {}, {model}, {cores} cores",
+        "{} {} {}, {}, {cores} cores",
         system.sysname().to_string_lossy(),
         system.release().to_string_lossy(),
         system.machine().to_string_lossy(),
+        model.unwrap_or("unknown CPU"),
     )
 }

@@ -9,8 +9,11 @@ use crate::args::Args;
 use crate::micro::{self, Measured};
 use crate::serve::{Serve, compute};
 
-/// The `main` of a peer's program. `serve` gets what is left of the arguments too; it does not return in good order.
-pub fn main(serve: Option<fn(Serve, Args) -> Result<Infallible, Failure>>, measured: Option<Measured>) -> ExitCode {
+/// An echo server: gets what is left of the arguments too, and does not return in good order.
+pub type Server = fn(Serve, Args) -> Result<Infallible, Failure>;
+
+/// The `main` of a peer's program.
+pub fn main(serve: Option<Server>, measured: Option<Measured>) -> ExitCode {
     ended(run(Args::new(env::args().skip(1)), serve, measured))
 }
 
@@ -29,7 +32,7 @@ fn ended(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
-fn run(mut args: Args, serve: Option<fn(Serve, Args) -> Result<Infallible, Failure>>, measured: Option<Measured>) -> Result<(), Failure> {
+fn run(mut args: Args, serve: Option<Server>, measured: Option<Measured>) -> Result<(), Failure> {
     let command = args.next("serve or micro")?;
     match (command.as_str(), serve, measured) {
         ("serve", Some(serve), _) => {

@@ -47,7 +47,8 @@ const KNOWN: [Known; 13] = [
     peer("monoio-uring", "monoio", &["serve", "--driver", "uring"]),
     peer("glommio", "glommio", &["serve"]),
     peer("compio", "compio", &["serve"]),
-    peer("may", "may", &["serve"]),
+    // Its sockets are not looked at while coroutines yield to each other: nothing is accepted.
+    Known { computes: false, ..peer("may", "may", &["serve"]) },
     Known { name: "matou", of: Of::Echo, arguments: &["--reactor", "epoll"], says: "epoll", threads: true, computes: false },
     Known { name: "matou-uring", of: Of::Echo, arguments: &["--reactor", "uring"], says: "uring", threads: true, computes: false },
     // Of this workspace, to compute beside serving; its reactor is the one that matou chooses.
@@ -61,7 +62,7 @@ pub const ALL: &str = "epoll,raw-uring,tokio,smol,monoio-epoll,monoio-uring,glom
 /// Those that serve on several threads.
 pub const THREADS: &str = "epoll,tokio,matou,matou-uring";
 /// Those that compute meanwhile.
-pub const COMPUTING: &str = "tokio,smol,monoio-epoll,monoio-uring,glommio,compio,may,matou-bench";
+pub const COMPUTING: &str = "tokio,smol,monoio-epoll,monoio-uring,glommio,compio,matou-bench";
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]

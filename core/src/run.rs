@@ -101,7 +101,7 @@ impl Config {
     ///
     /// Meanwhile it costs others nothing to reach it: they do not call its [`Interrupt`](crate::platform::Interrupt). It does so only where
     /// its last waits were ended by other threads within such a time, so that a domain that stays idle uses no processor time. Its timers are
-    /// in time; its event source is asked later by this much at most. The platform's clock is looked at often meanwhile.
+    /// in time; its event source is asked later by twice this at most. The platform's clock is looked at often meanwhile.
     ///
     /// It pays where each domain has a processor of its own and a wake-up costs a system call: some microseconds, as long as a wake-up takes.
     #[cfg(feature = "alloc")]

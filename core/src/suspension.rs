@@ -154,7 +154,8 @@ impl Point {
         }
         let waited = Domain::with(|domain| {
             let waited = domain.points.wait(id, waker);
-            if standing == Standing::Fresh && domain.is_traced() {
+            // Once for each task that waits at it: it may have been handed on.
+            if domain.is_traced() && (standing == Standing::Fresh || waited.is_ok()) {
                 domain.trace_suspended(id);
             }
             waited

@@ -749,6 +749,65 @@ fn r36_those_that_are_resumed_do_not_keep_the_others_from_running() {
     }
 }
 
+/// Children of a task that was resumed, made in several polls. In which order they run.
+fn order_of(quanta: u32, first: usize) -> Vec<usize> {
+    let [steps, _] = schedules_by_hand(quanta, move |steps, hand| async move {
+        let child = |number| {
+            let steps = steps.clone();
+            spawn(async move { steps.note(Step::Task("child", number)) })
+        };
+        resumed(&hand).await;
+        let mut children: Vec<_> = (0..first).map(&child).collect();
+        yield_now().await;
+        children.push(child(first));
+        // Its own turn comes first, and the children made before it stand in the other line.
+        yield_now().await;
+        children.push(child(first + 1));
+        resumed(&hand).await;
+        children.push(child(first + 2));
+        await_all(children).await;
+    });
+    tasks(&steps).into_iter().map(|(_, number)| number).collect()
+}
+
+#[test]
+fn r01_children_run_in_the_order_of_creation_whoever_resumed_their_parent() {
+    for (quanta, first) in [(1, 4), (2, 1), (4, 10), (64, 3), (64, 200)] {
+        assert_eq!(order_of(quanta, first), (0..first + 3).collect::<Vec<_>>(), "quanta {quanta}");
+    }
+}
+
+#[test]
+fn r01_a_child_made_after_a_resume_does_not_pass_those_made_before() {
+    let [steps, _] = schedules_by_hand(64, |steps, hand| async move {
+        let computing = computing(&steps, 100);
+        turn().await;
+        let parent = spawn({
+            let steps = steps.clone();
+            async move {
+                let child = |number| {
+                    let steps = steps.clone();
+                    spawn(async move { steps.note(Step::Task("child", number)) })
+                };
+                // Woken already, so it stands before its child.
+                poll_fn(|cx| Poll::Ready(cx.waker().wake_by_ref())).await;
+                let mut children = vec![child(0)];
+                for number in 1..20 {
+                    resumed(&hand).await;
+                    children.push(child(number));
+                }
+                await_all(children).await;
+            }
+        });
+        parent.await.unwrap();
+        for promise in computing {
+            promise.cancel().await;
+        }
+    });
+    let children: Vec<_> = tasks(&steps).into_iter().filter(|(what, _)| *what == "child").map(|(_, number)| number).collect();
+    assert_eq!(children, (0..20).collect::<Vec<_>>());
+}
+
 #[test]
 fn r36_cancellations_and_ends_are_handled_between_polls_and_pass_nobody_over() {
     for steps in schedules(64, |steps| async move {

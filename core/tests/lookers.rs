@@ -17,9 +17,9 @@ use std::time::Duration;
 use matou_core::dump::{Inspector, Survey, inspector};
 use matou_core::platform::{Events, Platform, Signals, Wait};
 use matou_core::suspension::Point;
-use matou_core::time::Instant;
+use matou_core::time::{Instant, Sleep, sleep_until};
 use matou_core::trace::{Event, EventKind, Trace};
-use matou_core::{Config, DomainId, EventsError, PointId, Resource, RunError, Task, await_all, hook, run, spawn, yield_now};
+use matou_core::{Config, DomainId, EventsError, PointId, Resource, RunError, Task, await_all, domain, hook, run, spawn, yield_now};
 use support::family::{Journal, at_drop, go, pinned};
 use support::wakers::poll_under;
 use support::{Bell, ByHand, Threads};
@@ -330,4 +330,59 @@ fn r09_what_a_hook_cancels_is_dropped_before_any_task_runs() {
     })
     .unwrap();
     assert_eq!(journal.read(), ["cancelled", "dropped", "another task"]);
+}
+
+thread_local! {
+    static SLEEPS: RefCell<Vec<Pin<Box<Sleep>>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[test]
+fn r46_a_sleep_begun_by_what_a_clock_panicked_with_is_inert_afterwards() {
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+
+    /// Dropped inside a run, it sets a timer and keeps it.
+    struct Sleeper;
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            if domain::current().is_some() {
+                let broken = BROKEN.swap(false, SeqCst);
+                let mut sleep = Box::pin(sleep_until(Instant::from_nanos(u64::MAX - 1)));
+                assert!(poll_under(&mut sleep.as_mut(), Waker::noop()).is_pending());
+                SLEEPS.with(|sleeps| sleeps.borrow_mut().push(sleep));
+                BROKEN.store(broken, SeqCst);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn run_with_it() {
+        let platform = Odd::new(|| {
+            if BROKEN.load(SeqCst) {
+                std::panic::panic_any(Sleeper)
+            }
+        });
+        let ended = run(&platform, Config::new().trace(&DEAF), async {
+            let mut waits = Box::pin(Point::new().unwrap().suspend(|_| Ok::<(), ()>(())));
+            assert!(poll_under(&mut waits, Waker::noop()).is_pending());
+            // Given up as the domain leaves, which is traced, which asks the clock.
+            hook::add(move || _ = &waits).keep();
+            BROKEN.store(true, SeqCst);
+            yield_now().await;
+        });
+        assert!(matches!(ended, Err(RunError::Events(..))));
+        BROKEN.store(false, SeqCst);
+    }
+
+    /// How many bytes of a frame change, that lies where the run's was, while the sleeps are dropped.
+    #[inline(never)]
+    fn changed() -> usize {
+        let mut frame = [0xa5_u8; 256 << 10];
+        std::hint::black_box(&mut frame);
+        SLEEPS.take();
+        std::hint::black_box(&frame).iter().filter(|&&byte| byte != 0xa5).count()
+    }
+
+    run_with_it();
+    assert_ne!(SLEEPS.with(|sleeps| sleeps.borrow().len()), 0);
+    assert_eq!(changed(), 0);
 }

@@ -6,13 +6,18 @@
 
 mod support;
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use matou_core::platform::{Events, Platform, Signals, Wait};
+use matou_core::suspension::Point;
 use matou_core::time::{Instant, sleep};
-use matou_core::{Config, DomainId, PointId, RunError, ViolationKind, run};
+use matou_core::{Config, DomainId, PointId, RunError, ViolationKind, run, spawn, yield_now};
 use support::family::{Gate, pinned};
+use support::probe::OnDrop;
 use support::watched::{Borrowed, Watched};
 use support::{Bell, ByHand, Threads};
 
@@ -109,45 +114,161 @@ fn r44_a_violation_ends_a_watch() {
     platform.assert_joined(2);
 }
 
-/// [`Threads`], with a clock that stands still.
-struct Still(Threads);
+/// [`Threads`] with one worker, and a clock that does something on domain 0 and tells the time.
+struct Odd {
+    threads: Threads,
+    clock: fn(Instant) -> Instant,
+}
 
-struct StillEvents(ByHand);
+impl Odd {
+    fn new(clock: fn(Instant) -> Instant) -> Odd {
+        Odd { threads: Threads::new(1), clock }
+    }
+}
 
-impl Events for StillEvents {
+struct OddEvents {
+    events: ByHand,
+    clock: fn(Instant) -> Instant,
+}
+
+impl Events for OddEvents {
     type Interrupt = Bell;
     type Error = &'static str;
 
     fn interrupter(&self) -> Bell {
-        self.0.interrupter()
+        self.events.interrupter()
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(1)
+        (self.clock)(self.events.now())
     }
 
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), &'static str> {
-        self.0.select(wait, cancelled, signals)
+        self.events.select(wait, cancelled, signals)
     }
 }
 
-impl Platform for Still {
+impl Platform for Odd {
     type Error = &'static str;
-    type Events = StillEvents;
+    type Events = OddEvents;
 
-    fn events(&self, domain: DomainId) -> Result<StillEvents, &'static str> {
-        self.0.events(domain).map(StillEvents)
+    fn events(&self, domain: DomainId) -> Result<OddEvents, &'static str> {
+        let clock = if domain.index() == 0 { self.clock } else { |now| now };
+        Ok(OddEvents { events: self.threads.events(domain)?, clock })
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> Result<(), &'static str> {
-        self.0.domains(workers, worker, main)
+        self.threads.domains(workers, worker, main)
     }
 }
 
 #[test]
+fn r38_a_clock_that_panics_before_a_sleep_ends_the_run() {
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    let platform = Odd::new(|now| {
+        assert!(!BROKEN.load(SeqCst), "a stopped clock");
+        now
+    });
+    let ended = run(&platform, spinning(Duration::from_millis(1)), async {
+        call_each_other(50).await;
+        BROKEN.store(true, SeqCst);
+        pending::<()>().await;
+    });
+    assert!(matches!(ended, Err(RunError::Events(..))), "{ended:?}");
+}
+
+#[test]
+fn r20_a_task_that_the_clock_wakes_before_a_sleep_is_polled() {
+    static WAKER: Mutex<Option<Waker>> = Mutex::new(None);
+    let platform = Odd::new(|now| {
+        let woken = WAKER.lock().unwrap().take();
+        woken.into_iter().for_each(Waker::wake);
+        now
+    });
+    let ended = run(&platform, spinning(Duration::from_millis(1)), async {
+        call_each_other(50).await;
+        let mut left = false;
+        poll_fn(|cx| {
+            if left {
+                return Poll::Ready(());
+            }
+            left = true;
+            *WAKER.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    });
+    ended.unwrap();
+    assert!(WAKER.lock().unwrap().is_none(), "the clock was asked");
+}
+
+#[test]
+fn any_time_may_be_watched() {
+    run(&Threads::new(1), spinning(Duration::MAX), call_each_other(100)).unwrap();
+}
+
+/// What ends the watches is a wake of a task that has failed and waits for its child: nothing is polled for it.
+#[test]
+fn r35_events_are_seen_between_watches_that_lead_to_nothing() {
+    let platform = Threads::new(1);
+    let hand = platform.hand(0);
+    let (seen, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (to_sender, wakers) = std::sync::mpsc::channel::<Waker>();
+    let sender = std::thread::spawn({
+        let (seen, late) = (seen.clone(), late.clone());
+        move || {
+            let waker = wakers.recv().unwrap();
+            let began = std::time::Instant::now();
+            while !seen.load(SeqCst) && !late.load(SeqCst) {
+                waker.wake_by_ref();
+                std::thread::yield_now();
+                late.fetch_or(began.elapsed() > Duration::from_secs(20), SeqCst);
+            }
+        }
+    });
+    run(&platform, spinning(Duration::from_millis(5)), async move {
+        call_each_other(20).await;
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let fails = Gate::new();
+        let failed = fails.clone();
+        let failing = spawn(async move {
+            let begun = Gate::new();
+            let begins = begun.clone();
+            // Its destructor keeps this task from ending.
+            let _child = pinned(1, move || async move {
+                let _slow = OnDrop(move || {
+                    let _ = released.recv();
+                });
+                begins.open();
+                pending::<()>().await
+            });
+            begun.passed().await;
+            poll_fn(|cx| Poll::Ready(to_sender.send(cx.waker().clone()).unwrap())).await;
+            fails.open();
+            Err::<(), _>("failed")
+        });
+        failed.passed().await;
+        yield_now().await;
+        for _ in 0..5 {
+            let event = Point::new().unwrap().suspend(|id| {
+                hand.fire(id);
+                Ok::<_, ()>(())
+            });
+            event.await.unwrap();
+        }
+        seen.store(true, SeqCst);
+        drop(release);
+        failing.await.unwrap_err();
+    })
+    .unwrap();
+    sender.join().unwrap();
+    assert!(!late.load(SeqCst), "the events were seen only when the wakes had stopped");
+}
+
+#[test]
 fn a_watch_ends_though_the_clock_stands_still() {
-    let platform = Still(Threads::new(1));
-    let hand = platform.0.hand(0);
+    let platform = Odd::new(|_| Instant::from_nanos(1));
+    let hand = platform.threads.hand(0);
     let gate = Gate::new();
     let opened = gate.clone();
     run(&platform, spinning(Duration::from_millis(1)), async {

@@ -13,6 +13,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use matou_core::platform::Bare;
@@ -20,12 +21,14 @@ use matou_core::suspension::Point;
 use matou_core::time::{Instant, sleep};
 use matou_core::trace::{Event, EventKind, How, ResourceId, Step, Trace};
 use matou_core::{
-    Config, DomainId, Exit, Orphans, Report, ReportPlace, Resource, RunError, Task, TaskId, TaskPool, current_task, run, spawn, yield_now,
+    Config, DomainId, Exit, Orphans, Plain, Report, ReportPlace, Resource, RunError, Task, TaskId, TaskPool, current_task, run, spawn,
+    yield_now,
 };
 use support::Threads;
 use support::family::{Dice, Reports};
 use support::leak::leak;
 use support::probe::{Flag, race};
+use support::wakers::poll_under;
 
 /// Keeps every event.
 #[derive(Default)]
@@ -699,4 +702,34 @@ fn check(events: &[Event], seed: u64) {
     assert_eq!(live.len(), ended.len(), "seed {seed}: every task ends");
     assert!(running.is_empty() && owned.is_empty() && waiting.is_empty(), "seed {seed}");
     assert!(seed != 1 || ended.len() > 3, "the programs do something");
+}
+
+#[test]
+fn who_waits_is_told_also_where_what_it_waits_for_was_begun_by_another() {
+    let kept = Kept::new();
+    let platform = Threads::new(0);
+    let hand = platform.hand(0);
+    let child = run(&platform, Config::new().trace(kept), async {
+        let point = Point::new().unwrap();
+        let id = point.id();
+        let mut waits = Box::pin(point.suspend(|_| Ok::<(), ()>(())));
+        assert!(poll_under(&mut waits, Waker::noop()).is_pending());
+        let child = spawn(async move { waits.await.unwrap() });
+        let name = child.id();
+        yield_now().await;
+        hand.fire(id);
+        child.await.unwrap();
+        Plain((current_task().unwrap(), name))
+    });
+    let (parent, child) = child.unwrap();
+    let waits: Vec<_> = kept
+        .take()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::Suspend { task, .. } => Some(("suspends", task)),
+            EventKind::Resume { task, .. } => Some(("is resumed", task)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(waits, [("suspends", parent), ("suspends", child), ("is resumed", child)]);
 }

@@ -123,15 +123,10 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
         done.push((operation, node));
         let (chained, listed) = (model.chained(node), model.list.contains(&node));
         match operation {
-            0 | 1 if !chained => {
+            0..3 if !chained => {
                 // SAFETY: *Once*.
                 unsafe { fifo.push_back(at(node)) };
                 model.fifo.push_back(node);
-            }
-            2 if !chained => {
-                // SAFETY: *Once*.
-                unsafe { fifo.push_front(at(node)) };
-                model.fifo.push_front(node);
             }
             3 => same("popped", fifo.pop().map(number), model.fifo.pop_front())?,
             4 if !listed => {
@@ -187,6 +182,7 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
                 inbox.ring();
                 model.wakes();
             }
+            #[cfg(feature = "alloc")] // The same.
             17 if !model.asleep => {
                 let mut patience = node;
                 let seen = inbox.watch(|| {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use loom::thread::{self, ThreadId};
 use matou_core::model::{House, Memory, Place, Seen};
 
-use crate::explore::explore;
+use crate::explore::{explore, explore_bounded};
 use crate::world::Watched;
 
 /// A task, whether its memory was freed, and by which thread.
@@ -103,7 +103,7 @@ fn a_waker_outlives_its_task() {
 #[test]
 fn a_promise_dropped_meets_the_end() {
     const OUTCOMES: &[&str] = &["the parent was the last", "the home was the last", "the waker was the last"];
-    explore(OUTCOMES, |met| {
+    explore_bounded(3, OUTCOMES, |met| {
         let scene = Scene::new(true);
         let parent = thread::spawn({
             let scene = Arc::clone(&scene);

@@ -230,7 +230,7 @@ impl Builder {
     /// sleeps at once. `MATOU_SPIN` gives it in microseconds.
     ///
     /// A call to a domain that looks costs no system call. An idle domain does not look for long: it does so only while others keep sending it
-    /// something within such a time. An event of the system may have to wait for so long.
+    /// something within such a time. An event of the system may have to wait for twice so long.
     ///
     /// By default it is 20 µs, about what a wake-up takes; and zero where the process may use one processor only, or fewer than there are
     /// domains, since a domain that looks would keep others from theirs. What is asked for is done in any case.

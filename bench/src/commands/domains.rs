@@ -9,7 +9,7 @@ use super::{OPTIONS, Setup, echo};
 use crate::Failure;
 use crate::args::Args;
 use crate::kernel;
-use crate::report::{Lines, Plot};
+use crate::report::{Line, Lines, Plot};
 use crate::servers;
 
 /// What it accepts.
@@ -38,7 +38,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
         None => None,
     };
     let mut rows = Vec::new();
-    let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     let mut report = None;
     let start = Instant::now();
     for threads in threads {

@@ -9,7 +9,7 @@ use super::{OPTIONS, Sample, Setup, in_turn, of, window};
 use crate::Failure;
 use crate::args::Args;
 use crate::process::{Generator, Load, Server};
-use crate::report::{Kind, Lines, Plot, Row};
+use crate::report::{Kind, Line, Lines, Plot, Row};
 use crate::servers;
 
 /// What it accepts.
@@ -53,7 +53,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     let start = Instant::now();
     let servers = setup.servers()?;
     let mut rows = Vec::new();
-    let mut lines: Vec<(String, Vec<(f64, f64)>)> = setup.names().into_iter().map(|name| (name.to_owned(), Vec::new())).collect();
+    let mut lines: Vec<Line> = setup.names().into_iter().map(|name| (name.to_owned(), Vec::new())).collect();
     let mut every = String::from("connections\tserver\tround\tcpu_ns\tround_trips_per_s\tbusy\tp50_ns\tp99_ns\tp999_ns\tmax_ns\n");
     for count in connections {
         let samples = measure(&setup, &servers, count)?;

@@ -5,7 +5,7 @@ use super::{OPTIONS, Setup, in_turn, of};
 use crate::Failure;
 use crate::args::Args;
 use crate::process::{Generator, Load, Report};
-use crate::report::{Kind, Lines, Plot, Row};
+use crate::report::{Kind, Line, Lines, Plot, Row};
 use crate::servers;
 
 /// What it accepts.
@@ -38,8 +38,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     ));
 
     let mut rows = Vec::new();
-    let mut lines: Vec<Vec<(String, Vec<(f64, f64)>)>> =
-        LATENCIES.map(|_| setup.names().into_iter().map(|name| (name.to_owned(), Vec::new())).collect()).into();
+    let mut lines: Vec<Vec<Line>> = LATENCIES.map(|_| setup.names().into_iter().map(|name| (name.to_owned(), Vec::new())).collect()).into();
     for percent in loads {
         let rate = most * percent as f64 / 100.0;
         let each = Load::Paced((rate / setup.load_cpus.len() as f64) as u64);

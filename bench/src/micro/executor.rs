@@ -22,6 +22,8 @@ pub trait Executor: Sized + 'static {
     type Orphans: Orphans;
     /// Whether a task can be cancelled.
     const CANCELS: bool;
+    /// Whether another thread is heard while there is always something to run.
+    const HEARS: bool = true;
 
     /// Runs something as a task, because that is where a program does its work: a future given to `block_on` may be served
     /// worse.

@@ -4,7 +4,7 @@ use super::run::{Executors, HEAP, OPTIONS, TIME};
 use super::{Figures, Kind};
 use crate::Failure;
 use crate::args::Args;
-use crate::report::{self, Lines, Plot, Row};
+use crate::report::{self, Line, Lines, Plot, Row};
 
 /// What it accepts.
 pub fn usage() -> String {
@@ -32,7 +32,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     for kind in KINDS {
         let names = executors.names();
         let mut rows = Vec::new();
-        let mut lines: Vec<(String, Vec<(f64, f64)>)> = names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        let mut lines: Vec<Line> = names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
         let mut first: Option<Vec<Vec<f64>>> = None;
         for &count in &counts {
             eprintln!("{}: {count}", kind.name());

@@ -27,6 +27,7 @@ pub fn measure<E: Executor>(operation: Operation, meter: Meter) -> Result<Option
         Kind::Heap => E::run(heap::<E>(MANY * 10)),
         Kind::Call => E::elsewhere(false, move |far| spawn_await(meter, move || far.call())),
         Kind::CallRested => E::elsewhere(false, move |far| call_rested(meter, far)),
+        Kind::CallAwake if !E::HEARS => return Ok(None),
         Kind::CallAwake => E::elsewhere(true, move |far| spawn_await(meter, move || far.call())),
         Kind::CallMany => E::elsewhere(false, move |far| call_many::<E>(meter, far)),
         Kind::WakeAmong => E::run(wake_among::<E>(meter, count)),

@@ -33,6 +33,9 @@ const ALL: &str = "tokio,tokio-local,smol,monoio,monoio-uring,glommio,compio,may
 /// Operations of `micro`; the others are `growth`'s.
 const KINDS: usize = 12;
 
+/// Of one executor the figures of all rounds, and those of a window in which the heap was watched.
+pub(super) type Answers = (Vec<Figures>, Option<Figures>);
+
 /// Executors that can be had, and how they are asked.
 #[derive(Debug)]
 pub(super) struct Executors {
@@ -94,12 +97,12 @@ impl Executors {
 
     /// Of each executor the figures of all rounds, in order, and those of a window in which the heap was watched; none from one
     /// that has no such operation.
-    pub(super) fn ask(&self, kind: Kind, count: usize) -> Result<Vec<(Vec<Figures>, Option<Figures>)>, Failure> {
-        let heap = |command| ask(command, &question(kind, count, self.window, true));
+    pub(super) fn ask(&self, kind: Kind, count: usize) -> Result<Vec<Answers>, Failure> {
+        let heap = |command: &[OsString]| ask(command, &question(kind, count, self.window, true));
         // In processes of their own: what an executor keeps from earlier tasks is not asked for again.
-        let counts: Vec<Option<Figures>> = self.commands.iter().map(heap).collect::<Result<_, _>>()?;
+        let counts: Vec<Option<Figures>> = self.commands.iter().map(|command| heap(command)).collect::<Result<_, _>>()?;
         let mut times = vec![Vec::new(); counts.len()];
-        let mut children: Vec<Asked> = self.commands.iter().map(start).collect::<Result<_, _>>()?;
+        let mut children: Vec<Asked> = self.commands.iter().map(|command| start(command)).collect::<Result<_, _>>()?;
         let rounds = if kind == Kind::Heap { 0 } else { self.rounds };
         for round in 0..rounds {
             for turn in 0..children.len() {
@@ -143,12 +146,12 @@ fn command(name: &str) -> Result<Vec<OsString>, Failure> {
     })
 }
 
-fn start(command: &Vec<OsString>) -> Result<Asked, Failure> {
+fn start(command: &[OsString]) -> Result<Asked, Failure> {
     Asked::start(&[CPU, OTHER_CPU.min(kernel::cores() - 1)], command.iter().cloned())
 }
 
 /// In a process of its own.
-fn ask(command: &Vec<OsString>, question: &str) -> Result<Option<Figures>, Failure> {
+fn ask(command: &[OsString], question: &str) -> Result<Option<Figures>, Failure> {
     figures(&start(command)?.ask(question)?)
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use self::plot::Plot;
+pub use self::plot::{Line, Plot};
 pub use self::table::{Kind, Lines, Row};
 use crate::Failure;
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// A name, and its points.
+pub type Line = (String, Vec<(f64, f64)>);
+
 /// One plot.
 #[derive(Clone, Debug)]
 pub struct Plot {
@@ -13,8 +16,8 @@ pub struct Plot {
     pub y: String,
     /// Whether the horizontal axis is logarithmic; the vertical one always is.
     pub logarithmic: bool,
-    /// Names and points.
-    pub lines: Vec<(String, Vec<(f64, f64)>)>,
+    /// What is drawn.
+    pub lines: Vec<Line>,
 }
 
 const WIDTH: f64 = 860.0;

@@ -45,19 +45,6 @@ impl<C: Chain> Fifo<C> {
         }
     }
 
-    /// Adds a node in front of all others.
-    ///
-    /// # Safety
-    /// As for `push_back`.
-    pub(crate) unsafe fn push_front(&self, node: NonNull<C::Node>) {
-        let head = self.head.replace(Some(node));
-        // SAFETY: *Linked*: the caller promises the node.
-        unsafe { C::next(node).set(head) };
-        if head.is_none() {
-            self.tail.set(Some(node));
-        }
-    }
-
     /// Takes the first node.
     pub(crate) fn pop(&self) -> Option<NonNull<C::Node>> {
         let node = self.head.get()?;

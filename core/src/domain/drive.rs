@@ -102,6 +102,9 @@ pub(crate) struct Driver<'a, E: Events> {
     /// Without the heap there is nobody to wait for.
     #[cfg(feature = "alloc")]
     vigil: Vigil,
+    /// When the source was last asked in place of a watch.
+    #[cfg(feature = "alloc")]
+    looked: Cell<Instant>,
     left: bool,
     fail: &'a dyn Fn(DomainId, EventsError<E::Error>),
 }
@@ -144,6 +147,8 @@ impl<'a, E: Events> Driver<'a, E> {
             begun: Cell::new(false),
             #[cfg(feature = "alloc")]
             vigil: Vigil::new(domain.run().spin()),
+            #[cfg(feature = "alloc")]
+            looked: Cell::new(Instant::from_nanos(0)),
             left: false,
             fail,
         };
@@ -173,11 +178,13 @@ impl<'a, E: Events> Driver<'a, E> {
             domain.run().close_questions(domain.id);
             loop {
                 domain.clear_hooks();
-                let Some(waker) = domain.timers.clear().or_else(|| domain.points.clear().map(Some)) else { break };
-                domain.foreign(ReportPlace::Waker, || drop(waker));
+                match domain.timers.clear().or_else(|| domain.points.clear().map(Some)) {
+                    Some(waker) => domain.foreign(ReportPlace::Waker, || drop(waker)),
+                    // What those destructors did was traced. And what a clock panicked with may have a destructor, too.
+                    None if self.look_at_clock() => {}
+                    None => break,
+                }
             }
-            // What those destructors did was traced.
-            self.look_at_clock();
         });
         domain.mailbox().close();
         domain.clock.set(None);
@@ -225,10 +232,13 @@ impl<'a, E: Events> Driver<'a, E> {
     }
 
     /// Whether the clock panicked where that could not unwind: then the source has failed.
-    fn look_at_clock(&self) {
-        if let Some(panic) = self.domain.clock_panic.take() {
+    fn look_at_clock(&self) -> bool {
+        let panicked = self.domain.clock_panic.take();
+        let any = panicked.is_some();
+        if let Some(panic) = panicked {
             self.source_failed(EventsError::Panicked(panic));
         }
+        any
     }
 
     /// The second part of a step.
@@ -313,8 +323,18 @@ impl<'a, E: Events> Driver<'a, E> {
         let domain = self.domain;
         let began = self.vigil.begin(|| domain.time());
         let watch = began.and_then(|began| self.vigil.watch(began));
+        if let Some(began) = began
+            && watch.is_some()
+            && self.is_source_due(began)
+        {
+            self.looked.set(began);
+            return self.select(Wait::No);
+        }
         if watch.is_some_and(|(until, rounds)| self.watch(until, rounds)) {
             return self.vigil.found(true);
+        }
+        if self.is_disturbed() {
+            return;
         }
         match self.fall_asleep() {
             None => self.vigil.found(watch.is_some()),
@@ -338,8 +358,26 @@ impl<'a, E: Events> Driver<'a, E> {
                 return true;
             }
             rounds -= 1;
-            rounds > 0 && domain.time() < until && !self.is_flagged()
+            rounds > 0 && domain.time() < until && !self.is_disturbed() && !self.is_flagged()
         })
+    }
+
+    /// Whether the source has something to tell for all one knows, and was not asked between two watches for as long as one may last: what ends
+    /// them may be nothing that a task is polled for.
+    #[cfg(feature = "alloc")]
+    fn is_source_due(&self, now: Instant) -> bool {
+        let domain = self.domain;
+        let waits = domain.points.any() && now.saturating_duration_since(self.looked.get()) > domain.run().spin();
+        waits || domain.timers.earliest().is_some_and(|timer| timer <= now)
+    }
+
+    /// Whether the clock, which is foreign code, has left something to do: then the domain must not sleep.
+    #[cfg(feature = "alloc")]
+    fn is_disturbed(&self) -> bool {
+        let panicked = self.domain.clock_panic.take();
+        let any = panicked.is_some();
+        self.domain.clock_panic.set(panicked);
+        any || !self.domain.has_nothing_to_do()
     }
 
     /// Publishes that the domain sleeps, so that others ring. How long it may; not at all if something has arrived. Nothing is runnable.
@@ -411,6 +449,7 @@ impl<'a, E: Events> Driver<'a, E> {
             }
         }
         domain.runnable.set_resuming(false);
+        self.look_at_clock();
     }
 
     /// The source is not asked again, and the run ends.

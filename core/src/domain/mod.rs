@@ -35,7 +35,7 @@ pub(crate) mod group;
 pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod points;
-mod run_queue;
+pub(crate) mod run_queue;
 pub(crate) mod shared;
 #[cfg(feature = "alloc")]
 pub(crate) mod survey;

@@ -165,6 +165,9 @@ impl Domain {
     pub(crate) fn trace_suspended(&self, point: PointId) {
         // SAFETY: *Counted*: the domain holds its current task.
         let Some(task) = self.current.get().map(|task| unsafe { task.as_ref() }.id) else { return };
+        if self.points.noted(point) == Some(task) {
+            return;
+        }
         self.points.note(point, task);
         self.trace(|| EventKind::Suspend { task, point });
     }

@@ -51,7 +51,7 @@ impl Vigil {
     /// Until when to watch, in a wait that begins at this time; and after how many looks at the clock at the latest, should that stand still.
     pub(crate) fn watch(&self, began: Instant) -> Option<(Instant, u64)> {
         // No look at a clock takes less than some nanoseconds, let alone sixteen looks at the mailbox.
-        let rounds = 1 + self.spin.as_nanos() as u64 / 64;
+        let rounds = 1 + u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX) / 64;
         (self.streak.get() >= self.needed.get()).then(|| (began + self.spin, rounds))
     }
 
@@ -70,7 +70,7 @@ impl Vigil {
         if watched {
             self.needed.set((self.needed.get() * 2).min(DOUBTFUL));
         }
-        let soon = |began| now().saturating_duration_since(began) <= self.spin * 2;
+        let soon = |began| now().saturating_duration_since(began) <= self.spin.saturating_mul(2);
         match began {
             _ if !sent => self.streak.set(0),
             // Whatever it was, it was not soon enough.

@@ -13,7 +13,7 @@
 //! | `home_flags`, `run`, `children`, `belongings` | home | home | *Home* |
 //! | `belongings`, after the end | parent | parent | handed over by `ENDED` |
 //! | `parent_flags`, `near`, `siblings`, `waker` | parent | parent | *Parent* |
-//! | `stage` and the payload | home until the end, then parent | the same | *Stage* |
+//! | `stage` (with the brood) and the payload | home until the end, then parent | the same | *Stage* |
 //!
 //! # Invariants
 //!
@@ -49,6 +49,7 @@ use crate::container::mailbox::Mailbox;
 use crate::container::{Chain, Links, Next, Ring};
 #[cfg(feature = "alloc")]
 use crate::domain::group::Group;
+use crate::domain::run_queue::Brood;
 use crate::id::TaskId;
 use crate::trace::How;
 
@@ -61,7 +62,7 @@ pub(crate) struct Header {
     pub(crate) state: State,
     pub(crate) home_flags: Flags,
     pub(crate) parent_flags: Flags,
-    stage: Cell<Stage>,
+    stage: StageCell,
     near: Cell<u8>,
     pub(crate) id: TaskId,
     vtable: &'static VTable,
@@ -160,6 +161,39 @@ pub(crate) enum Stage {
     Empty,
 }
 
+/// The stage, and the brood of a task that is not closed: both are its home's, and there is no byte to spare.
+struct StageCell(Cell<u8>);
+
+impl StageCell {
+    const STAGES: [Stage; 4] = [Stage::Closure, Stage::Future, Stage::Result, Stage::Empty];
+
+    const fn new(stage: Stage) -> StageCell {
+        StageCell(Cell::new(stage as u8))
+    }
+
+    fn get(&self) -> Stage {
+        StageCell::STAGES[(self.0.get() & 3) as usize]
+    }
+
+    fn set(&self, stage: Stage) {
+        self.0.set(self.0.get() & !3 | stage as u8);
+    }
+
+    fn replace(&self, stage: Stage) -> Stage {
+        let before = self.get();
+        self.set(stage);
+        before
+    }
+
+    fn brood(&self) -> Brood {
+        Brood::from_bits(self.0.get() >> 2)
+    }
+
+    fn set_brood(&self, brood: Brood) {
+        self.0.set(self.0.get() & 3 | brood.to_bits() << 2);
+    }
+}
+
 /// The parent of a task: a task, or a group of children (an `Orphans`, a scope) of a task, or nobody for the main task.
 #[derive(Clone, Copy)]
 pub(crate) struct Parent(*mut ());
@@ -251,7 +285,7 @@ impl Header {
             state: if birth.sent { State::queued(2) } else { State::idle(1) },
             home_flags: Flags::new(if birth.sent { home::SENT } else { 0 }),
             parent_flags: Flags::new(held),
-            stage: Cell::new(stage),
+            stage: StageCell::new(stage),
             // The parent's list, the home domain if it is here, and the promise if there is one. The main task is in no list, but `run`
             // holds it.
             near: Cell::new(2 - u8::from(birth.sent) + u8::from(birth.held)),
@@ -287,6 +321,16 @@ impl Header {
 
     pub(crate) fn stage(&self) -> Stage {
         self.stage.get()
+    }
+
+    /// Where its youngest children stand. On its home domain, and not after its end.
+    #[inline]
+    pub(crate) fn brood(&self) -> Brood {
+        self.stage.brood()
+    }
+
+    pub(crate) fn set_brood(&self, brood: Brood) {
+        self.stage.set_brood(brood);
     }
 
     /// One more holder near.

@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_new_task_is_idle_or_on_its_way() {
-        assert_eq!((bits(&State::idle(1)), bits(&State::queued(2))), (HOLDER, 2 * HOLDER | QUEUED));
+        assert_eq!((bits(&State::idle(1)), bits(&State::queued(2))), (HOLDER, (2 * HOLDER) | QUEUED));
     }
 
     /// Every edge from every state: what it answers, and the state after it.
@@ -274,7 +274,7 @@ mod tests {
     fn holders_are_counted_beside_the_edges() {
         for before in 0..8 {
             for holders in 1..3 {
-                let word = before | holders * HOLDER;
+                let word = before | (holders * HOLDER);
                 let state = at(word);
                 assert_eq!((state.end_alone(), bits(&state)), (before & QUEUED != 0, word | ENDED), "from {word:b}");
                 state.retain();

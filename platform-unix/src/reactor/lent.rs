@@ -7,10 +7,10 @@
 //! *Bounded*: a pool keeps at most [`KEPT`] bytes, but always one buffer. What comes back beyond goes to the allocator: a moment in which
 //! thousands of buffers are out is not paid for ever after.
 //!
-//! *Late*: what is lent holds its pool, so it may outlive the reactor. The last one takes the pool along. One that is forgotten costs its
-//! own memory, and the empty pool's.
+//! *Late*: what is lent holds its pool, so it may outlive the reactor, which [closes](Pool::close) it: from then on nothing is kept. The last one
+//! takes the pool along. One that is forgotten costs its own memory, and the empty pool's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::mem;
@@ -27,14 +27,20 @@ pub(crate) struct Pool {
     /// Of each buffer, in bytes. Not zero.
     size: usize,
     /// How many are kept.
-    most: usize,
+    most: Cell<usize>,
     /// Free buffers, empty, each with its capacity. The last one used is the first one lent: the processor has it at hand.
     kept: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Pool {
     pub(crate) fn new(size: usize) -> Rc<Pool> {
-        Rc::new(Pool { size, most: (KEPT / size).max(1), kept: RefCell::default() })
+        Rc::new(Pool { size, most: Cell::new((KEPT / size).max(1)), kept: RefCell::default() })
+    }
+
+    /// The domain ends: nothing is kept any more.
+    pub(crate) fn close(&self) {
+        self.most.set(0);
+        self.kept.take();
     }
 
     /// How many bytes each has.
@@ -81,7 +87,7 @@ impl Drop for Lent {
         let mut buffer = mem::take(&mut self.buffer);
         buffer.clear();
         let mut kept = self.pool.kept.borrow_mut();
-        if kept.len() < self.pool.most {
+        if kept.len() < self.pool.most.get() {
             kept.push(buffer);
         }
     }
@@ -134,6 +140,18 @@ mod tests {
         assert_eq!(lent.bytes(), b"late");
         drop(lent);
         assert_eq!(gone.strong_count(), 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_costs_no_other_buffer() {
+        let pool = Pool::new(8);
+        let [early, late, forgotten] = [(); 3].map(|()| pool.lend().unwrap());
+        mem::forget(forgotten);
+        drop(early);
+        assert_eq!(kept(&pool), 1);
+        pool.close();
+        drop(late);
+        assert_eq!(kept(&pool), 0);
     }
 
     #[test]

@@ -182,6 +182,7 @@ impl DomainReactor {
         if let Some(hub) = self.hub.get() {
             hub.close();
         }
+        self.buffers.close();
         let State { table, kernel } = &mut *self.state.borrow_mut();
         self.shared.mail.close(|| kernel.end(table));
         let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));

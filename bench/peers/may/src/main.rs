@@ -13,7 +13,7 @@ use matou_bench::args::Args;
 use matou_bench::counting::Counting;
 use matou_bench::micro::{BATCH, Figures, Kind, MANY, Meter, Operation, TURNS};
 use matou_bench::peer;
-use matou_bench::serve::{Serve, compute};
+use matou_bench::serve::Serve;
 use may::coroutine::{self, Builder, JoinHandle};
 use may::net::{TcpListener, TcpStream};
 
@@ -35,6 +35,9 @@ fn go<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle
 
 fn serve(mut serve: Serve, args: Args) -> Result<Infallible, Failure> {
     args.finish()?;
+    if serve.compute > 0 {
+        return Err("may: accepts nothing while coroutines yield to each other".into());
+    }
     let accepting = go(move || accept(&mut serve));
     let ended = accepting.join().map_err(|_| "the listener panicked")?;
     Ok(ended?)
@@ -44,14 +47,6 @@ fn accept(serve: &mut Serve) -> io::Result<Infallible> {
     let listener = TcpListener::bind(serve.listen)?;
     serve.listen = listener.local_addr()?;
     serve.say("may");
-    for _ in 0..serve.compute {
-        drop(go(|| {
-            loop {
-                compute::step();
-                coroutine::yield_now();
-            }
-        }));
-    }
     let buffer = serve.buffer;
     loop {
         let (stream, _) = listener.accept()?;

@@ -110,7 +110,15 @@ impl Executor for Monoio {
         monoio::spawn(future)
     }
 
+    // Wake-ups from other threads are looked at when there is nothing to run.
+    const HEARS: bool = false;
+
     async fn cancel(_: JoinHandle<u64>) {}
+
+    /// A task that wakes itself comes before all others here: what hands over is to wait for one that has just been made.
+    async fn yield_now() {
+        monoio::spawn(async {}).await;
+    }
 
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
         monoio::time::sleep(duration)

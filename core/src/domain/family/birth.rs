@@ -37,14 +37,17 @@ impl Domain {
     /// The task was just made with a [`Birth`] of this domain's, and nobody has seen it.
     #[inline]
     pub(crate) unsafe fn adopt(&self, child: TaskRef) {
-        if self.link(child) {
-            // SAFETY: just made, so it is in no queue; the home domain holds it until it is popped.
-            unsafe {
-                child.as_ref().home_flags.set(home::RUNNABLE);
-                self.runnable.push_child(child);
+        match (self.link(child), self.current()) {
+            (true, Some(maker)) => {
+                // SAFETY: just made, so it is in no queue; the home domain holds it until it is popped. *Counted*: the current task is held.
+                unsafe {
+                    child.as_ref().home_flags.set(home::RUNNABLE);
+                    let maker = maker.as_ref();
+                    maker.set_brood(self.runnable.push_child(child, maker.brood(), maker.home_flags.has(home::RUNNABLE)));
+                }
             }
-        } else {
-            self.cancel_here(child);
+            (true, None) => self.make_runnable(child),
+            (false, _) => self.cancel_here(child),
         }
     }
 

@@ -89,7 +89,7 @@ impl Domain {
             Send::OnItsWay if !header.home_flags.has(home::RUNNABLE | home::CLOSED) => {
                 header.home_flags.set(home::RUNNABLE);
                 // SAFETY: not in the run queue, as RUNNABLE was not set.
-                unsafe { self.runnable.push_front(child) };
+                unsafe { self.runnable.push_cancelled(child) };
             }
             Send::OnItsWay | Send::Ended => {}
         }

@@ -34,6 +34,7 @@ pub(super) mod forgotten;
 use core::task::Context;
 
 use super::Domain;
+use super::run_queue::Brood;
 use crate::id::TaskId;
 use crate::task::state::Found;
 use crate::task::waker::borrowed;
@@ -67,6 +68,12 @@ impl Domain {
                 unsafe { self.attending.push_back(node) };
             }
         }
+    }
+
+    /// Whether there is nothing to poll, and nothing to attend to.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn has_nothing_to_do(&self) -> bool {
+        self.runnable.is_empty() && self.attending.is_empty()
     }
 
     /// Whether what others have sent was taken, and is still to be attended to.
@@ -119,6 +126,10 @@ impl Domain {
         } else if header.state.is_cancelled() {
             self.cut(task);
         } else if polling {
+            let brood = header.brood();
+            if brood != Brood::NONE {
+                header.set_brood(self.runnable.settled(brood));
+            }
             self.poll(task);
         }
     }
