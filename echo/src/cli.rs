@@ -38,9 +38,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) listen: Vec<Address>,
 
-    /// How the domains wait for their sockets
-    #[arg(long, value_enum, default_value_t = Reactor::DEFAULT)]
-    pub(crate) reactor: Reactor,
+    /// How the domains wait for their sockets; by default what MATOU_REACTOR says, else the first of these that the system has
+    #[arg(long, value_enum)]
+    pub(crate) reactor: Option<Reactor>,
 
     /// Largest size of a connection's buffer, which it has only while it sends back, such as 4096, 64KiB or 1MiB
     #[arg(long, value_name = "BYTES", value_parser = units::bytes, default_value = "64KiB")]
@@ -85,20 +85,18 @@ pub(crate) enum Mode {
 /// What tells a domain that a socket is ready.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Reactor {
+    /// The rings of Linux 6.1 and later, io_uring
+    Uring,
     /// The edge-triggered reactor of Linux
     Epoll,
     /// The system call poll(2), on every Unix
     Poll,
 }
 
-impl Reactor {
-    /// The best there is here.
-    const DEFAULT: Reactor = if cfg!(any(target_os = "linux", target_os = "android")) { Reactor::Epoll } else { Reactor::Poll };
-}
-
 impl From<Reactor> for matou_unix::Reactor {
     fn from(reactor: Reactor) -> Self {
         match reactor {
+            Reactor::Uring => matou_unix::Reactor::Uring,
             Reactor::Epoll => matou_unix::Reactor::Epoll,
             Reactor::Poll => matou_unix::Reactor::Poll,
         }
@@ -113,15 +111,6 @@ impl fmt::Display for Mode {
             Mode::Owned => "owned",
             Mode::Parallel => "parallel",
             Mode::Multi => "multi",
-        })
-    }
-}
-
-impl fmt::Display for Reactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reactor::Epoll => "epoll",
-            Reactor::Poll => "poll",
         })
     }
 }
@@ -184,6 +173,7 @@ mod tests {
         assert_eq!(options.buffer, 64 << 10);
         assert_eq!(options.grace, Duration::from_secs(5));
         assert!(options.domains.is_none() && options.max_connections.is_none());
+        assert!(options.reactor.is_none());
         assert!(options.idle_timeout.is_none() && options.stats.is_none() && !options.quiet);
     }
 
@@ -197,7 +187,7 @@ mod tests {
         assert_eq!(options.mode, Mode::Owned);
         assert_eq!(options.domains, Some(0));
         assert_eq!(options.listen, ["[::1]:0".parse().unwrap(), "unix:/run/echo.socket".parse().unwrap()]);
-        assert_eq!(options.reactor, Reactor::Poll);
+        assert_eq!(options.reactor, Some(Reactor::Poll));
         assert_eq!(options.buffer, 1 << 20);
         assert_eq!(options.max_connections.unwrap().get(), 9);
         assert_eq!(options.idle_timeout, Some(Duration::from_secs(120)));
@@ -211,8 +201,9 @@ mod tests {
         for mode in ["sequential", "concurrent", "owned", "parallel", "multi"] {
             assert_eq!(parsed(&format!("--mode {mode}")).unwrap().mode.to_string(), mode);
         }
-        for reactor in ["epoll", "poll"] {
-            assert_eq!(parsed(&format!("--reactor {reactor}")).unwrap().reactor.to_string(), reactor);
+        for reactor in ["uring", "epoll", "poll"] {
+            let parsed = parsed(&format!("--reactor {reactor}")).unwrap().reactor.unwrap();
+            assert_eq!(matou_unix::Reactor::from(parsed).to_string(), reactor);
         }
     }
 
@@ -220,7 +211,7 @@ mod tests {
     fn an_error_is_one_line_that_names_option_and_remedy() {
         for (line, words) in [
             ("--mode best", ["--mode", "'best'", "sequential, concurrent, owned, parallel, multi"]),
-            ("--reactor select", ["--reactor", "'select'", "epoll, poll"]),
+            ("--reactor select", ["--reactor", "'select'", "uring, epoll, poll"]),
             ("--listen localhost", ["--listen", "'localhost'", "127.0.0.1:9000"]),
             ("--listen 127.0.0.1:70000", ["--listen", "'127.0.0.1:70000'", "[::1]:9000"]),
             ("--listen ::1:9000x", ["--listen", "'::1:9000x'", "[::1]:9000"]),

@@ -64,7 +64,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options, console: Rc<Console>) -> Result<Totals, Problem> {
-    let mut builder = Builder::new().reactor(options.reactor.into()).lent_buffer(options.buffer);
+    let mut builder = Builder::new().lent_buffer(options.buffer);
+    if let Some(reactor) = options.reactor {
+        builder = builder.reactor(reactor.into());
+    }
     if let Some(domains) = options.domains {
         builder = builder.domains(domains);
     }

@@ -58,7 +58,7 @@ mod id;
 #[path = "../../platform-unix/src/interrupt.rs"]
 mod interrupt;
 /// The platform's reactor, with what stands around it: as they ship, over the kernel in `kernel/`.
-#[allow(dead_code, unused_imports, unreachable_pub)] // The same.
+#[allow(dead_code, unused_imports, unused_variables, unreachable_pub)] // The same; and what io_uring alone needs, which the kernel here has not.
 #[path = "../../platform-unix/src/reactor/mod.rs"]
 mod reactor;
 #[path = "."]

@@ -141,7 +141,7 @@ pub fn shows(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 fn install(reactor: Reactor, material: Material) -> io::Result<Rc<DomainReactor>> {
-    DomainReactor::install(reactor, material, Arc::default(), LENT)
+    DomainReactor::install(Some(reactor), material, Arc::default(), LENT)
 }
 
 impl World {

@@ -12,7 +12,7 @@
 //! | [`trace`](Builder::trace) | `MATOU_TRACE` | no file |
 //! | [`births`](Builder::births) | `MATOU_BIRTHS` | 0: not kept |
 //! | [`spin`](Builder::spin) | `MATOU_SPIN` | 20 µs where each domain can have a processor, else 0 |
-//! | [`reactor`](Builder::reactor) | | epoll on Linux, `poll(2)` elsewhere |
+//! | [`reactor`](Builder::reactor) | `MATOU_REACTOR` | the first of io_uring, epoll and `poll(2)` that the system has |
 //! | [`lent_buffer`](Builder::lent_buffer) | | 16 KiB |
 
 use std::env;
@@ -64,7 +64,7 @@ pub struct Builder {
     quanta: Option<u32>,
     seed: Option<u64>,
     blocking_threads: Option<usize>,
-    reactor: Reactor,
+    reactor: Option<Reactor>,
     bell: Material,
     lent_buffer: usize,
     stack_size: Option<usize>,
@@ -90,7 +90,7 @@ impl Builder {
             quanta: None,
             seed: None,
             blocking_threads: None,
-            reactor: Reactor::DEFAULT,
+            reactor: None,
             bell: Material::DEFAULT,
             lent_buffer: lent::DEFAULT_SIZE,
             stack_size: None,
@@ -152,9 +152,12 @@ impl Builder {
         self
     }
 
-    /// Which system call the domains ask for events.
+    /// Which system call the domains ask for events. The environment says it in one word: `uring`, `epoll` or `poll`.
+    ///
+    /// One that the system does not have is [`RunError::Events`], and nothing runs. Which one was taken where nothing was asked for,
+    /// [`Reactor::current`] tells.
     pub fn reactor(mut self, reactor: Reactor) -> Builder {
-        self.reactor = reactor;
+        self.reactor = Some(reactor);
         self
     }
 
@@ -313,6 +316,9 @@ impl Builder {
         if self.quanta.is_none() {
             self.quanta = parse(variable, "MATOU_QUANTA", "a number of effects from 1 to 4294967295", |&quanta: &u32| quanta > 0)?;
         }
+        if self.reactor.is_none() {
+            self.reactor = parse(variable, "MATOU_REACTOR", "`uring`, `epoll` or `poll`", |_| true)?;
+        }
         if self.trace.is_none() {
             self.trace = variable("MATOU_TRACE").filter(|path| !path.is_empty()).map(PathBuf::from);
         }
@@ -426,6 +432,7 @@ mod tests {
         assert_eq!(with("MATOU_QUANTA", "1").unwrap().quanta, Some(1));
         assert_eq!(with("MATOU_BLOCKING_THREADS", "1").unwrap().blocking_threads, Some(1));
         assert_eq!(with("MATOU_QUANTA", "").unwrap().quanta, None, "empty is as good as not set");
+        assert_eq!(with("MATOU_REACTOR", "poll").unwrap().reactor, Some(Reactor::Poll));
         assert_eq!(with("MATOU_TRACE", "t.json").unwrap().trace, Some("t.json".into()));
         assert_eq!(with("MATOU_TRACE", "").unwrap().trace, None);
         assert_eq!(with("MATOU_SPIN", "7").unwrap().spin, Some(Duration::from_micros(7)));
@@ -445,6 +452,8 @@ mod tests {
         assert_eq!(error.to_string(), "MATOU_BLOCKING_THREADS is \"0\": expected a number of threads from 1 to 4096");
         let error = with("MATOU_BIRTHS", "yes").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_BIRTHS is \"yes\": expected 0 or 1");
+        let error = with("MATOU_REACTOR", "select").unwrap_err();
+        assert_eq!(error.to_string(), "MATOU_REACTOR is \"select\": expected `uring`, `epoll` or `poll`");
         let error = with("MATOU_SPIN", "20us").unwrap_err();
         assert_eq!(error.to_string(), "MATOU_SPIN is \"20us\": expected a number of microseconds from 0 to 1000000");
         let error = with("MATOU_QUANTA", "0").unwrap_err();
@@ -461,6 +470,7 @@ mod tests {
             .births(false)
             .trace("t.json")
             .spin(Duration::ZERO)
+            .reactor(Reactor::Poll)
             .completed(&environment)
             .unwrap();
         assert_eq!(builder.spin, Some(Duration::ZERO));

@@ -52,8 +52,8 @@
 //!
 //! # How it waits
 //!
-//! Each domain has a reactor of its own: on Linux edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A descriptor registers with it
-//! when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
+//! Each domain has a reactor of its own: on Linux io_uring or edge-triggered epoll, elsewhere `poll(2)` ([`Reactor`]). A descriptor
+//! registers with it when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
 //!
 //! # For those who come from elsewhere
@@ -71,8 +71,8 @@
 //! A panic in a task is that task's outcome. A signal's default action is replaced only for the kinds of signal that are listened
 //! to. Writing to the peer of a socket that is gone is an error, never `SIGPIPE`; for pipes see [`Async::write`].
 
-// What epoll alone needs.
-#![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, unused_variables))]
+// What epoll and io_uring alone need.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_variables))]
 
 mod blocking;
 mod builder;
@@ -99,7 +99,7 @@ pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
 pub use self::descriptor::Async;
 pub use self::dump::dump;
-pub use self::reactor::Reactor;
+pub use self::reactor::{Reactor, UnknownReactor};
 
 /// The README's examples, so that they cannot rot.
 #[cfg(doctest)]

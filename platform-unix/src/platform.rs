@@ -31,7 +31,8 @@ use crate::time::{Instant, clock};
 
 /// What a run on Unix needs to know. One for each run: its signal handlers are in it.
 pub(crate) struct Unix {
-    pub(crate) reactor: Reactor,
+    /// None takes the best that there is.
+    pub(crate) reactor: Option<Reactor>,
     pub(crate) bell: Material,
     pub(crate) lent_buffer: usize,
     pub(crate) stack_size: Option<usize>,
@@ -175,7 +176,7 @@ mod tests {
 
     fn unix(stack_size: Option<usize>) -> Unix {
         let (registry, blocking) = (Arc::default(), Pool::new(1, None));
-        Unix { reactor: Reactor::DEFAULT, bell: Material::DEFAULT, lent_buffer: 1, stack_size, registry, blocking, recording: None }
+        Unix { reactor: None, bell: Material::DEFAULT, lent_buffer: 1, stack_size, registry, blocking, recording: None }
     }
 
     #[test]

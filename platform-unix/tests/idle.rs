@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 
 use matou_unix::net::UnixStream;
 use matou_unix::{spawn, yield_now};
-use support::{EVERYWHERE, Watchdog};
+use support::{Watchdog, everywhere};
 
 /// Counts the bytes that are allocated.
 struct Counting;
@@ -49,7 +49,7 @@ const BUFFER: usize = 1 << 20;
 #[test]
 fn a_connection_that_waits_costs_its_task() {
     let _watchdog = Watchdog::new("a_connection_that_waits_costs_its_task");
-    for setup in EVERYWHERE {
+    for setup in everywhere() {
         let main = async {
             let pairs: Vec<_> = (0..MANY).map(|_| UnixStream::pair()).collect::<io::Result<_>>()?;
             let (near, far): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();

@@ -10,7 +10,7 @@ use matou_unix::net::{TcpStream, UdpSocket, UnixStream};
 use matou_unix::process::{Command, Stdio};
 use matou_unix::signal::{self, Kind};
 use matou_unix::{Orphans, Task, blocking, call, owned, spawn, time};
-use support::{EVERYWHERE, Setup, Watchdog, any, echo, full_queue, listen, pair};
+use support::{Setup, Watchdog, any, echo, everywhere, full_queue, listen, pair};
 
 fn count(of: &str) -> usize {
     std::fs::read_dir(of).unwrap().count()
@@ -109,10 +109,10 @@ fn everything(setup: &Setup) {
 #[test]
 fn r18_no_descriptor_and_no_thread_is_left() {
     let _watchdog = Watchdog::new("leaks");
-    everything(&EVERYWHERE[0]); // Whatever the process opens once, for good.
+    everything(&everywhere()[0]); // Whatever the process opens once, for good.
     let counts = || (count("/proc/self/fd"), count("/proc/self/task"));
     let before = counts();
-    for setup in EVERYWHERE {
+    for setup in everywhere() {
         for _ in 0..5 {
             everything(&setup);
             // A thread that was joined is listed until the kernel has put it away.

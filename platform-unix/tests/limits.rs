@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use matou_unix::{Builder, RunError, net::TcpStream, time};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{EVERYWHERE, Watchdog, assert_succeeded, in_a_child, listen};
+use support::{Watchdog, assert_succeeded, everywhere, in_a_child, listen};
 
 /// Forbids to open any more descriptors, for as long as it lives.
 struct NoMore(Rlimit);
@@ -36,7 +36,7 @@ fn accept_tells_that_descriptors_ran_out_and_loses_no_connection() {
         return assert_succeeded(&output);
     }
     let _watchdog = Watchdog::new("accept");
-    for setup in EVERYWHERE {
+    for setup in everywhere() {
         setup.run(0, async {
             let (listener, addr) = listen()?;
             // Registered, as it waited once.
@@ -64,7 +64,7 @@ fn a_run_that_cannot_begin_says_why() {
         return assert_succeeded(&output);
     }
     let _watchdog = Watchdog::new("a run that cannot begin");
-    for setup in EVERYWHERE {
+    for setup in everywhere() {
         let limit = NoMore::new();
         let ran = setup.try_run(2, async { io::Result::Ok(()) });
         drop(limit);

@@ -304,7 +304,7 @@ fn the_size_is_checked() {
 #[test]
 fn a_crowd_is_served() {
     let _watchdog = support::Watchdog::new("a_crowd_is_served");
-    let setup = support::EVERYWHERE[0];
+    let setup = support::everywhere()[0];
     setup.run(1, async {
         let (listener, addr) = listen()?;
         let server = call(move || async move {

@@ -4,8 +4,8 @@ mod support;
 
 use std::io;
 
-use matou_unix::{Builder, Reactor, RunError, domain};
-use support::{Watchdog, assert_succeeded, in_a_child};
+use matou_unix::{Builder, Plain, Reactor, RunError, domain};
+use support::{Watchdog, assert_succeeded, in_a_child, is_there};
 
 /// In a process of its own: what a plain `run` makes of the environment.
 #[test]
@@ -45,7 +45,21 @@ fn the_program_has_the_first_word() {
     assert!(matches!(ran, Err(RunError::Platform(error)) if error.kind() == io::ErrorKind::InvalidInput));
     let ran = Builder::new().domains(1 << 20).run(async {});
     assert!(matches!(ran, Err(RunError::TooManyDomains { .. })));
-    assert_eq!(Reactor::default(), if cfg!(matou_test_poll) || !cfg!(target_os = "linux") { Reactor::Poll } else { Reactor::Epoll });
+}
+
+#[test]
+fn the_reactor_is_the_one_asked_for_or_the_first_there_is() {
+    let used = |builder: Builder| builder.domains(0).run(async { Plain(Reactor::current()) }).unwrap();
+    assert_eq!(Reactor::current(), None, "outside a run");
+    let all = if cfg!(target_os = "linux") { &[Reactor::Uring, Reactor::Epoll, Reactor::Poll][..] } else { &[Reactor::Poll] };
+    let all: Vec<_> = all.iter().copied().filter(|&reactor| is_there(reactor)).collect();
+    for &reactor in &all {
+        assert_eq!(used(Builder::new().reactor(reactor)), Some(reactor));
+        assert_eq!(reactor.to_string().parse(), Ok(reactor));
+    }
+    assert!("select".parse::<Reactor>().is_err());
+    let first = if cfg!(matou_test_poll) { Reactor::Poll } else { all[0] };
+    assert_eq!(used(Builder::new().environment(false)), Some(first));
 }
 
 #[test]

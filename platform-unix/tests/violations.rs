@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use matou_unix::net::TcpStream;
 use matou_unix::{DomainId, Orphans, Resource, RunError, Task, Violation, ViolationKind, call, scope, spawn, time};
-use support::{EVERYWHERE, Setup, Watchdog, any, listen};
+use support::{Setup, Watchdog, any, everywhere, listen};
 
 const WORKERS: usize = 3;
 
@@ -179,10 +179,10 @@ fn count(of: &str) -> usize {
 #[test]
 fn r44_from_everywhere_over_sockets_that_wait() {
     let _watchdog = Watchdog::new("violations");
-    violate(&EVERYWHERE[0], Origin::Main); // Whatever the process opens once, for good.
+    violate(&everywhere()[0], Origin::Main); // Whatever the process opens once, for good.
     let counts = || (count("/proc/self/fd"), count("/proc/self/task"));
     let before = counts();
-    for setup in EVERYWHERE {
+    for setup in everywhere() {
         for origin in ORIGINS {
             for _ in 0..3 {
                 let violation = violate(&setup, origin);

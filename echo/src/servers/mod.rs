@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use std::{io, iter};
 
 use matou_unix::signal::{Kind, Signal, signal};
-use matou_unix::{DomainId, Promise, Task, await_one, domain, time};
+use matou_unix::{DomainId, Promise, Reactor, Task, await_one, domain, time};
 
 use crate::cli::{Mode, Options};
 use crate::console::Console;
@@ -45,9 +45,10 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
     let signals = Signals::listen().map_err(cannot)?;
     let asked = signal(Kind::USER_1).map_err(cannot)?;
 
+    let reactor = Reactor::current().expect("this is a task of domain 0");
     for address in addresses {
         let plural = if workers == 1 { "" } else { "s" };
-        console.must_say(format_args!("listening on {address} ({}, {workers} worker domain{plural}, {})", options.mode, options.reactor));
+        console.must_say(format_args!("listening on {address} ({}, {workers} worker domain{plural}, {reactor})", options.mode));
     }
     let watcher = Task::new().name("stop").spawn(stop::watch(signals, stops.clone(), Arc::clone(&context), Rc::clone(&console)))?;
     let dumper = Task::new().name("dump").spawn(dump(asked, Rc::clone(&console)))?;

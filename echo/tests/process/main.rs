@@ -6,13 +6,20 @@
 //! there is no event for a thing, `/proc` is asked until a deadline.
 #![cfg(target_os = "linux")]
 
-/// Makes a test of a function for every server and both reactors, or for those servers named.
+/// Makes a test of a function for every server and every reactor, or for those servers named.
 macro_rules! in_every_mode {
     ($test:ident) => { in_every_mode!($test: sequential concurrent owned parallel multi); };
     ($test:ident: $($mode:ident)+) => {
         mod $test {
             $(mod $mode {
                 use crate::server::Setup;
+
+                #[test]
+                fn uring() {
+                    if crate::server::has_uring() {
+                        super::super::$test(Setup { mode: stringify!($mode), reactor: "uring" });
+                    }
+                }
 
                 #[test]
                 fn epoll() {

@@ -17,6 +17,16 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 /// How long anything may take before a test gives up. Generous: the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether this system has io_uring: not every kernel does, or lets it be used.
+pub(crate) fn has_uring() -> bool {
+    let run = || matou_unix::Builder::new().environment(false).domains(0).reactor(matou_unix::Reactor::Uring).run(async {});
+    // On a thread of its own: the kernel interrupts one that had a ring once more, when it has cleared up after it.
+    std::thread::scope(|scope| {
+        let ran = scope.spawn(run).join().expect("it does nothing");
+        ran.inspect_err(|error| eprintln!("left out: {error}")).is_ok()
+    })
+}
+
 /// One of the servers, with one of the reactors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {

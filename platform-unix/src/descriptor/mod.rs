@@ -10,6 +10,7 @@
 //! - *Non-blocking*: the descriptor is non-blocking from [`Async::new`] on; only who replaces it can break that, for itself.
 //! - *Pollable*: it is of a kind that the system reports as ready only when it is. Regular files, which are always ready, are refused.
 
+pub(crate) mod receive;
 pub(crate) mod source;
 
 use std::fmt;

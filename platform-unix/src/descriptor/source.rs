@@ -29,6 +29,13 @@
 //! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
 //! checked every time (`owned`).
 //!
+//! # What came for nobody
+//!
+//! *Carried*: bytes that were put aside for a read of a stream, which was dropped before it took them, stay with the stream's source, and
+//! are what its next read has. So between two reads a stream has nothing that it could leave behind on a domain. While a read
+//! waits (`readers`), it may have; then who uses the stream elsewhere has it fetched first, and who closes it there leaves the closing to
+//! the domain where it waits.
+//!
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
 
@@ -44,10 +51,9 @@ use matou_core::PointId;
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
 
-use crate::reactor::{self, Direction, DomainReactor, Shared, Token, Unarmed};
+use crate::reactor::{self, Direction, DomainReactor, Handover, Shared, Token, Unarmed, Unread};
 
 /// A value with a non-blocking descriptor that can be waited for.
-#[derive(Debug)]
 pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// `None` only once it was handed out, by value.
     io: Option<T>,
@@ -55,7 +61,14 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     bordered: bool,
     /// What the call under way has said of itself: it moved less than it could.
     short: Cell<bool>,
+    /// How many reads wait for what is put aside where it is registered. One that was forgotten, or has lost its stream, stays counted; where
+    /// the count is wrong for that it is so for a moment, since who ends the last one lets all others look again. At its most it stays.
+    readers: Cell<u16>,
     place: RefCell<Option<Place>>,
+    /// Boxed, as it is rarely there.
+    aside: Cell<Option<Box<Aside>>>,
+    /// For a stream: makes of what has the descriptor the descriptor, to be closed elsewhere.
+    surrender: Option<fn(T) -> OwnedFd>,
 }
 
 /// Where a descriptor is registered.
@@ -64,6 +77,18 @@ struct Place {
     shared: Arc<Shared>,
     token: Token,
 }
+
+/// What came for a read that did not take it. There is none while a read waits to have something put aside, unless that is being fetched.
+enum Aside {
+    /// *Carried*.
+    Carried(Box<Unread>),
+    /// Being fetched from where the source is registered.
+    Fetched(Arc<Handover>),
+}
+
+/// Something is to be fetched from the domain where it is registered, before it can be used.
+#[derive(Debug)]
+pub(super) struct Elsewhere;
 
 impl Place {
     fn is_at(&self, reactor: &DomainReactor) -> bool {
@@ -74,7 +99,8 @@ impl Place {
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        Source { io: Some(io), bordered: false, short: Cell::new(false), place: RefCell::new(None) }
+        let (place, aside) = (RefCell::new(None), Cell::new(None));
+        Source { io: Some(io), bordered: false, short: Cell::new(false), readers: Cell::new(0), place, aside, surrender: None }
     }
 
     /// The same, for a stream that has borders within.
@@ -96,15 +122,85 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Takes it out. It stays non-blocking, and is registered nowhere.
+    ///
+    /// # Panics
+    /// If that would lose bytes of a stream: some are carried, or may be on another domain where a read of it waits.
     pub(crate) fn into_io(mut self) -> T {
+        let arrived = self.arrive(reactor::current().as_deref());
+        assert!(
+            arrived.is_ok(),
+            "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
+        );
         self.leave();
+        let carried = self.is_carrying();
+        assert!(!carried, "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted");
         self.io.take().expect("it is taken here only, by value")
     }
 
+    /// Takes what came for a read that was dropped.
+    pub(crate) fn unread(&self) -> Vec<u8> {
+        let _elsewhere = self.arrive(reactor::current().as_deref());
+        let mut bytes = Vec::new();
+        let _taken = self.carried(&mut |unread| {
+            bytes.extend_from_slice(unread);
+            Ok(((), unread.len()))
+        });
+        bytes
+    }
+
+    /// Leaves the domain it is registered at. Not called while something is to be fetched from there.
     fn leave(&self) {
         if let Some(place) = self.place.take() {
+            self.quit(&place);
             place.shared.leave(self.as_fd(), place.token);
         }
+    }
+
+    /// If something may have been put aside here, takes it along.
+    fn quit(&self, place: &Place) {
+        if self.readers.replace(0) > 0 {
+            let unread = reactor::with_current(|current| current.filter(|reactor| place.is_at(reactor))?.quit(place.token));
+            self.carry(unread);
+        }
+    }
+
+    fn carry(&self, unread: Option<Box<Unread>>) {
+        if let Some(unread) = unread {
+            let before = self.aside.replace(Some(Box::new(Aside::Carried(unread))));
+            debug_assert!(before.is_none(), "nothing is put aside while something is carried");
+        }
+    }
+
+    /// Looks at what is aside. `f` runs no foreign code.
+    fn aside<R>(&self, f: impl FnOnce(&mut Option<Box<Aside>>) -> R) -> R {
+        let mut aside = self.aside.take();
+        let result = f(&mut aside);
+        self.aside.set(aside);
+        result
+    }
+
+    fn is_carrying(&self) -> bool {
+        self.aside(|aside| matches!(aside.as_deref(), Some(Aside::Carried(_))))
+    }
+
+    /// What is being fetched.
+    fn fetching(&self) -> Option<Arc<Handover>> {
+        self.aside(|aside| match aside.as_deref() {
+            Some(Aside::Fetched(handover)) => Some(Arc::clone(handover)),
+            _ => None,
+        })
+    }
+
+    /// Lets `take` have what is carried; it says how many bytes it has taken.
+    fn carried<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        self.aside(|aside| {
+            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
+            let offered = unread.offer(take);
+            if unread.is_empty() {
+                *aside = None;
+            }
+            offered
+        })
     }
 
     /// Calls `f` with the reactor this descriptor is registered at, if that is the current domain's.
@@ -118,15 +214,41 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards.
-    fn arrive(&self, current: Option<&DomainReactor>) -> Option<Token> {
+    /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards, unless something has to be fetched first.
+    pub(super) fn arrive(&self, current: Option<&DomainReactor>) -> Result<Option<Token>, Elsewhere> {
+        let fetching = self.fetching();
+        let mut fetched = None;
         match &*self.place.borrow() {
-            None => return None,
-            Some(place) if current.is_some_and(|reactor| place.is_at(reactor)) => return Some(place.token),
-            Some(_) => {}
+            None => return Ok(None),
+            Some(place) if fetching.is_none() && current.is_some_and(|reactor| place.is_at(reactor)) => return Ok(Some(place.token)),
+            Some(place) if fetching.is_none() && self.readers.get() == 0 => {}
+            Some(place) => {
+                let handover = fetching.unwrap_or_default();
+                if !place.shared.fetched(place.token, &handover) {
+                    return Err(Elsewhere);
+                }
+                fetched = Some(handover);
+            }
         }
-        self.leave();
-        None
+        match fetched {
+            None => self.leave(),
+            Some(handover) => {
+                self.place.take();
+                self.readers.set(0);
+                self.aside.take();
+                self.carry(handover.take());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has what was put aside elsewhere fetched: `point` is resumed when it is there.
+    fn fetch(&self, reactor: &DomainReactor, point: PointId) -> Result<(), Unarmed> {
+        let place = self.place.borrow();
+        let Some(at) = &*place else { return Err(Unarmed::Ready) };
+        let handover = self.fetching().unwrap_or_default();
+        self.aside.set(Some(Box::new(Aside::Fetched(Arc::clone(&handover)))));
+        if at.shared.fetch(at.token, &handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
     }
 
     /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
@@ -137,7 +259,7 @@ impl<T: AsFd> Source<T> {
         call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
     ) -> Option<io::Result<R>> {
         let current = reactor::current(); // Held, not borrowed: *Foreign first*.
-        let here = self.arrive(current.as_deref()).and_then(|token| Some((current.as_deref()?, token)));
+        let here = self.arrive(current.as_deref()).ok()?.and_then(|token| Some((current.as_deref()?, token)));
         if !resumed && here.is_some_and(|(reactor, token)| reactor.is_dry(token, direction)) {
             return None;
         }
@@ -176,17 +298,31 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
+        self.arm_for(direction, None, false, point).map(|_| ())
+    }
+
+    /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Says whether it
+    /// will be: then the read is counted, if it was not `counted` before, and says when it is [done](Source::done).
+    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, counted: bool, point: PointId) -> Result<bool, Unarmed> {
         let fd = self.as_fd(); // *Foreign first*.
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            if let Some(token) = self.arrive(current)
-                && let Some(armed) = reactor.wait(fd, token, direction, point)
-            {
-                return armed;
+            let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| false) };
+            if room.is_some() && self.is_carrying() {
+                return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
             }
-            let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
-            // It has just joined: if it were not there, it would look again.
-            reactor.wait(fd, token, direction, point).unwrap_or(Err(Unarmed::Ready))
+            let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
+                Some(armed) => armed?,
+                None => {
+                    let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
+                    // It has just joined: if it were not there, it would look again.
+                    reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))?
+                }
+            };
+            if received && (!counted || self.readers.get() == 0) {
+                self.readers.set(self.readers.get().saturating_add(1));
+            }
+            Ok(received)
         })
     }
 
@@ -194,8 +330,43 @@ impl<T: AsFd> Source<T> {
     #[cold]
     fn join(&self, reactor: &DomainReactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
         let token = reactor.join(fd, direction)?;
-        *self.place.borrow_mut() = Some(Place { shared: Arc::clone(reactor.shared()), token });
+        match &mut *self.place.borrow_mut() {
+            Some(place) => place.token = token, // Another source on the descriptor has left.
+            place => *place = Some(Place { shared: Arc::clone(reactor.shared()), token }),
+        }
         Ok(token)
+    }
+
+    /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
+    pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        let current = reactor::current();
+        let here = self.arrive(current.as_deref()).ok()?;
+        let carried = self.carried(take);
+        if carried.is_some() {
+            return carried;
+        }
+        current?.offer(here?, take)
+    }
+
+    /// A read that was counted waits no more.
+    pub(super) fn done(&self) {
+        let place = self.place.borrow();
+        let Some(place) = place.as_ref().filter(|_| self.fetching().is_none()) else { return };
+        match self.readers.get() {
+            0 | u16::MAX => {}
+            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => self.quit(place),
+            // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
+            1 => {}
+            more => self.readers.set(more - 1),
+        }
+    }
+}
+
+impl Source {
+    /// The same, for a stream: one that reads of it may have something put aside for.
+    pub(crate) fn streaming(mut self) -> Source {
+        self.surrender = Some(|fd| fd);
+        self
     }
 }
 
@@ -207,9 +378,16 @@ impl<T: AsFd> AsFd for Source<T> {
 
 impl<T: AsFd> Drop for Source<T> {
     fn drop(&mut self) {
-        if self.io.is_some() {
-            self.leave(); // Before the descriptor is closed.
+        if self.io.is_none() {
+            return;
         }
+        if self.arrive(reactor::current().as_deref()).is_err()
+            && let Some(place) = self.place.take()
+            && let (Some(surrender), Some(io)) = (self.surrender, self.io.take())
+        {
+            return place.shared.close(place.token, surrender(io));
+        }
+        self.leave(); // Before the descriptor is closed.
     }
 }
 

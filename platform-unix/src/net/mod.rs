@@ -19,7 +19,8 @@
 //!
 //! A socket is `Send` and not `Sync`. It may be made outside a run, or on one domain, and used on another: `call(move || ..)` takes
 //! it there. It registers with a domain's reactor when it first has to wait there, and leaves it when it is used or dropped
-//! elsewhere. No byte is lost on the way. A socket that is dropped is closed.
+//! elsewhere. No byte is lost on the way. A socket that is dropped is closed. Who reads from a stream's bare descriptor (`AsFd`) sees neither
+//! what a read that waits will have with [`Reactor::Uring`](crate::Reactor::Uring), nor what it left behind when it was dropped.
 //!
 //! ```
 //! fn may_be_sent<T: Send>() {}
@@ -45,6 +46,7 @@ pub(crate) mod sys;
 mod transfer;
 mod udp;
 pub mod unix;
+mod ways;
 
 pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 

@@ -54,6 +54,9 @@ macro_rules! socket {
 
             /// Gives the socket to the standard library. It stays non-blocking, until `set_nonblocking(false)` there.
             ///
+            /// # Panics
+            /// If it is a stream, and bytes that came for a read which was dropped would be lost: `unread` gives them.
+            ///
             /// Miou: `Miou_unix.to_file_descr`.
             #[doc(alias = "to_file_descr")]
             pub fn into_std(self) -> $Std {

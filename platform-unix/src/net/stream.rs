@@ -54,7 +54,7 @@ pub struct TcpStream {
 
 impl TcpStream {
     pub(crate) fn new(fd: OwnedFd) -> TcpStream {
-        TcpStream { source: Source::new(fd) }
+        TcpStream { source: Source::new(fd).streaming() }
     }
 
     /// Connects to `addr`: an address, a list of them, or the name of a machine with a port, which is resolved first

@@ -9,14 +9,15 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::net::{RecvFlags, SendAncillaryBuffer};
 
 use super::received::Received;
 use super::sys;
+use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
+use crate::descriptor::receive;
 use crate::descriptor::source::{Holder, perform};
-use crate::reactor::{self, Direction};
+use crate::reactor::Direction;
 
 /// The methods of a stream that has a `source`.
 macro_rules! stream_methods {
@@ -75,6 +76,22 @@ macro_rules! stream_methods {
         /// Miou: `Miou_unix.read`.
         pub fn receive(&self) -> impl Future<Output = std::io::Result<$crate::net::Received>> {
             $crate::net::transfer::receive(&self.source)
+        }
+
+        /// Takes the bytes that came for a read which was dropped before it had them. They are the next read's, unless this is called.
+        ///
+        /// Only with [`Reactor::Uring`](crate::Reactor::Uring) there may be any, since there the kernel hands over what comes for a read
+        /// that waits; and only where a read was dropped at that very moment. Who converts a stream to the standard library's, or to a
+        /// descriptor, after a read was dropped, asks for them first: such a conversion panics rather than lose them.
+        ///
+        /// ```
+        #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
+        #[doc = concat!("fn handed_over(stream: ", stringify!($Stream), ") -> (Vec<u8>, std::os::fd::OwnedFd) {")]
+        ///     (stream.unread(), stream.into())
+        /// }
+        /// ```
+        pub fn unread(&self) -> Vec<u8> {
+            self.source.unread()
         }
 
         /// Reads until `buf` is full.
@@ -182,23 +199,11 @@ macro_rules! stream_methods {
 pub(super) use stream_methods;
 
 pub(crate) fn read<H: Holder>(holder: &H, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-    perform(holder, Direction::Read, move |source| {
-        let (moved, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
-        source.moved(Direction::Read, moved, buf.len());
-        Ok(moved)
-    })
+    receive::read(holder, IntoBuffer(buf))
 }
 
 pub(crate) fn receive<H: Holder>(holder: &H) -> impl Future<Output = io::Result<Received>> {
-    perform(holder, Direction::Read, |source| {
-        // Only for a call that may find something: who waits holds none.
-        let mut lent = reactor::lend()?;
-        let room = lent.room();
-        let possible = room.capacity();
-        let (moved, _) = rustix::net::recv(source, spare_capacity(room), RecvFlags::empty())?;
-        source.moved(Direction::Read, moved, possible);
-        Ok(Received::new(lent))
-    })
+    receive::read(holder, IntoLent)
 }
 
 pub(crate) fn write<H: Holder>(holder: &H, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
@@ -218,20 +223,11 @@ pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()
 }
 
 pub(crate) async fn read_vectored(holder: &impl Holder, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
-        let moved = rustix::io::readv(source, bufs)?;
-        source.moved(Direction::Read, moved, bufs.iter().map(|buf| buf.len()).sum());
-        Ok(moved)
-    })
-    .await
+    receive::read(holder, IntoBuffers(bufs)).await
 }
 
 pub(crate) async fn peek(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
-        let (peeked, _) = rustix::net::recv(source, &mut *buf, RecvFlags::PEEK)?;
-        Ok(peeked)
-    })
-    .await
+    receive::read(holder, Look(buf)).await
 }
 
 pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

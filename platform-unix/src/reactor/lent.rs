@@ -43,6 +43,11 @@ impl Pool {
         self.kept.take();
     }
 
+    /// How many bytes each has.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Lends an empty buffer.
     pub(crate) fn lend(self: &Rc<Self>) -> io::Result<Lent> {
         let kept = self.kept.borrow_mut().pop();

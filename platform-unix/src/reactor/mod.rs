@@ -1,8 +1,8 @@
 //! A domain's reactor: it knows which tasks wait for which descriptors, and asks the system what has happened to them.
 //!
 //! One reactor serves one domain. Sockets, and all other descriptors (it is `Source`s that come here), reach the reactor of the current domain through a thread-local ([`with_current`]), which
-//! is set while the domain's event source lives. There are two back ends with the same inherent methods, [`epoll`] and [`poll`];
-//! what they share is the [`table`].
+//! is set while the domain's event source lives. There are three back ends with the same inherent methods, [`uring`], [`epoll`] and
+//! [`poll`]; what they share is the [`table`].
 //!
 //! # Who may call what
 //!
@@ -24,76 +24,56 @@
 //! of epoll closes the entry *whoever* holds it, since it has taken out the others' registration too. Those find their token old
 //! ([`DomainReactor::knows`]) and join anew. So a source that waits is always registered, or about to be resumed.
 //!
-//! No byte is lost on the way, because none is ever taken before a call asks for it.
+//! No byte is lost on the way, because none is ever taken before a call asks for it. With [`uring`] the kernel takes bytes for a read that
+//! waits; so a stream whose read waits here, and which is used on another domain nevertheless (the read was forgotten, or the stream
+//! belongs to another task by now), has what came *fetched*: the other domain asks for it by a letter, and waits for the answer
+//! before it uses the stream. One that is dropped there sends its descriptor along, to be closed here: until this domain has quit, it must not
+//! become the number of another file.
 
+mod choice;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+mod kernel;
 pub(crate) mod lent;
+mod mail;
 mod poll;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unread;
+#[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
+mod uring;
 
 use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use matou_core::PointId;
 use matou_core::platform::Wait;
 use rustix::event::Timespec;
 
+pub use self::choice::{Reactor, UnknownReactor};
 pub(crate) use self::lent::Lent;
+pub(crate) use self::mail::Handover;
 pub(crate) use self::table::{Direction, Token};
+pub(crate) use self::unread::Unread;
 
+use self::kernel::{Kernel, kernel};
 use self::lent::Pool;
+use self::mail::{Letter, Mail};
 use self::table::Table;
 use crate::interrupt::{Bell, Material};
 use crate::signal::{Hub, Registry};
 use crate::time::Duration;
 
-/// Which system call the domains ask for events.
-///
-/// ```
-/// use matou_unix::{Builder, Reactor};
-///
-/// let answer = Builder::new().domains(0).reactor(Reactor::Poll).run(async { 42 });
-/// assert_eq!(answer.unwrap(), 42);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reactor {
-    /// `epoll`, edge-triggered: an event costs the same with ten sockets and with ten thousand. Linux only.
-    #[doc(alias = "epoll_wait")]
-    Epoll,
-    /// `poll(2)`: on every Unix; each sleep costs time in proportion to the sockets that are waited for.
-    Poll,
-}
-
-impl Reactor {
-    /// The best one here.
-    pub(crate) const DEFAULT: Reactor =
-        if cfg!(all(any(target_os = "linux", target_os = "android"), not(matou_test_poll))) { Reactor::Epoll } else { Reactor::Poll };
-}
-
-impl Default for Reactor {
-    /// [`Reactor::Epoll`] on Linux, [`Reactor::Poll`] elsewhere.
-    fn default() -> Reactor {
-        Reactor::DEFAULT
-    }
-}
-
 /// What other threads may touch of a reactor. It outlives the reactor where a socket or the core still holds it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     bell: Bell,
-    /// Whether `departures` may hold something: looked at in every `select`, where a lock would be too much.
-    departed: AtomicBool,
-    departures: Mutex<Vec<Token>>,
-    /// Set when the reactor goes: nobody will look at `departures` any more.
-    ended: AtomicBool,
+    /// What other domains have to say.
+    mail: Mail,
     #[cfg(any(target_os = "linux", target_os = "android"))]
     epoll: Option<Arc<std::os::fd::OwnedFd>>,
 }
@@ -122,23 +102,6 @@ pub(crate) struct DomainReactor {
 struct State {
     table: Table,
     kernel: Kernel,
-}
-
-enum Kernel {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    Epoll(epoll::Epoll),
-    Poll(poll::Poll),
-}
-
-/// Calls the same method of whichever back end it is.
-macro_rules! kernel {
-    ($kernel:expr, $method:ident($($argument:expr),*)) => {
-        match $kernel {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kernel::Epoll(kernel) => kernel.$method($($argument),*),
-            Kernel::Poll(kernel) => kernel.$method($($argument),*),
-        }
-    };
 }
 
 thread_local! {
@@ -172,6 +135,11 @@ pub(crate) fn lend() -> io::Result<Lent> {
     })
 }
 
+/// How many bytes such a buffer has; none outside a run.
+pub(crate) fn lent_size() -> usize {
+    with_current(|current| current.map_or(0, |reactor| reactor.buffers.size()))
+}
+
 /// There is no reactor to wait with.
 pub(crate) fn outside() -> io::Error {
     io::Error::other("a descriptor can be waited for only inside `matou_unix::run`, by a task")
@@ -179,18 +147,22 @@ pub(crate) fn outside() -> io::Error {
 
 impl DomainReactor {
     /// Makes the reactor of the domain that runs on this thread, and makes it current.
-    pub(crate) fn install(reactor: Reactor, bell: Material, registry: Arc<Registry>, lent_buffer: usize) -> io::Result<Rc<DomainReactor>> {
+    /// It is of the kind that was asked for, else of the first one that there is.
+    pub(crate) fn install(
+        reactor: Option<Reactor>,
+        bell: Material,
+        registry: Arc<Registry>,
+        lent_buffer: usize,
+    ) -> io::Result<Rc<DomainReactor>> {
         let bell = Bell::new(bell)?;
         let kernel = Kernel::new(reactor, &bell)?;
         let shared = Shared {
             bell,
-            departed: AtomicBool::new(false),
-            departures: Mutex::default(),
-            ended: AtomicBool::new(false),
+            mail: Mail::default(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             epoll: match &kernel {
                 Kernel::Epoll(epoll) => Some(epoll.handle()),
-                Kernel::Poll(_) => None,
+                _ => None,
             },
         };
         let state = RefCell::new(State { table: Table::default(), kernel });
@@ -211,7 +183,8 @@ impl DomainReactor {
             hub.close();
         }
         self.buffers.close();
-        self.shared.ended.store(true, Ordering::Release);
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        self.shared.mail.close(|| kernel.end(table));
         let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));
         let _unset = CURRENT.try_with(|current| if ours(&current.borrow()) { current.replace(None) } else { None });
     }
@@ -252,21 +225,30 @@ impl DomainReactor {
     }
 
     /// Lets `point` wait for a socket that has joined. `None`: `fd` is not registered here under `token`, or no longer.
-    pub(crate) fn wait(&self, fd: BorrowedFd<'_>, token: Token, direction: Direction, point: PointId) -> Option<Result<(), Unarmed>> {
+    ///
+    /// For a stream that is to be read, `room` says how many bytes its reader has room for: with some, what comes may be put aside for it. Says
+    /// whether it will be: then the reader [quits](DomainReactor::quit) when it waits no more.
+    pub(crate) fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        token: Token,
+        direction: Direction,
+        room: Option<usize>,
+        point: PointId,
+    ) -> Option<Result<bool, Unarmed>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
         if !token.is_of(fd) {
             return None;
         }
-        if !table.is_open_and_dry(token, direction)? {
+        if !table.is_open_and_dry(token, direction)? || (room.is_some() && kernel.is_ahead(token)) {
             return Some(Err(Unarmed::Ready));
         }
-        Some(match kernel!(kernel, watch(fd, token, direction)) {
-            Ok(()) => {
-                table.wait(token, direction, point);
-                Ok(())
-            }
-            Err(error) => Err(Unarmed::Failed(error)),
-        })
+        let received = room.is_some_and(|room| kernel.want(token, room));
+        if !received && let Err(error) = kernel!(kernel, watch(fd, token, direction)) {
+            return Some(Err(Unarmed::Failed(error)));
+        }
+        table.wait(token, direction, point);
+        Some(Ok(received))
     }
 
     /// Whether a call in `direction` is known to find nothing.
@@ -284,11 +266,24 @@ impl DomainReactor {
         self.state.borrow_mut().table.fell_short(token, direction);
     }
 
+    /// Lets `take` have what came for a read of this stream; it says how many bytes it has taken.
+    pub(crate) fn offer<R>(&self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        self.state.borrow_mut().kernel.offer(token, take)
+    }
+
+    /// No read of this stream is known to wait here any more: nothing is put aside from now on, and what was is given back. Should one wait
+    /// nevertheless, it looks again.
+    pub(crate) fn quit(&self, token: Token) -> Option<Box<Unread>> {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        table.rouse_readers(token);
+        kernel.quit(token, table)
+    }
+
     /// Closes the entry of a descriptor that has left: everyone who waits there looks again.
     fn close(&self, token: Token) {
         let State { table, kernel } = &mut *self.state.borrow_mut();
         table.close(token);
-        kernel!(kernel, settle(token.index(), table));
+        kernel.leave(token, table);
     }
 
     /// Lets everyone who waits at this token look again.
@@ -306,31 +301,33 @@ impl DomainReactor {
                 kernel!(kernel, settle(index, table));
             }
         }
-        for token in self.shared.take_departures() {
+        let mut answered = false;
+        for letter in self.shared.mail.take() {
+            let token = match letter {
+                Letter::Left(token) => token,
+                Letter::Closed(token, fd) => {
+                    let _nobody_reads_it = kernel.quit(token, table);
+                    kernel.leave(token, table);
+                    drop(fd);
+                    token
+                }
+                Letter::Fetch { token, handover, to, point } => {
+                    handover.fill(|| kernel.quit(token, table));
+                    let _it_ended = to.send(Letter::Resume(point));
+                    token
+                }
+                Letter::Resume(point) => {
+                    answered = true;
+                    resume(point);
+                    continue;
+                }
+            };
             table.close(token);
-            kernel!(kernel, settle(token.index(), table));
+            kernel.leave(token, table);
         }
         // Who was resumed just now is runnable: no sleep.
-        let wait = if table.resume_released(resume) { Wait::No } else { wait };
+        let wait = if table.resume_released(resume) || answered { Wait::No } else { wait };
         kernel!(kernel, select(wait, &self.shared.bell, table, resume))
-    }
-}
-
-impl Kernel {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn new(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
-        Ok(match reactor {
-            Reactor::Epoll => Kernel::Epoll(epoll::Epoll::new(bell)?),
-            Reactor::Poll => Kernel::Poll(poll::Poll::new(bell)),
-        })
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn new(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {
-        match reactor {
-            Reactor::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "epoll is Linux's: take `Reactor::Poll`")),
-            Reactor::Poll => Ok(Kernel::Poll(poll::Poll::new(bell))),
-        }
     }
 }
 
@@ -341,7 +338,7 @@ impl Shared {
 
     /// Takes a descriptor out of this reactor, on whatever thread. Afterwards it may join another one, or be closed.
     pub(crate) fn leave(self: &Arc<Self>, fd: BorrowedFd<'_>, token: Token) {
-        if self.ended.load(Ordering::Acquire) {
+        if self.mail.is_closed() {
             return;
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -352,22 +349,37 @@ impl Shared {
         }
         with_current(|current| match current {
             Some(reactor) if Arc::ptr_eq(reactor.shared(), self) => reactor.close(token),
-            _ => self.depart(token),
+            _ => {
+                let _it_ended = self.send(Letter::Left(token));
+            }
         });
     }
 
-    /// Tells the domain, which is another one, to close the entry.
-    fn depart(&self, token: Token) {
-        self.departures.lock().unwrap_or_else(PoisonError::into_inner).push(token);
-        self.departed.store(true, Ordering::Release);
-        self.bell.ring();
+    /// Has a stream closed whose read waits there, on another domain.
+    pub(crate) fn close(&self, token: Token, fd: OwnedFd) {
+        let _closed_at_once = self.send(Letter::Closed(token, fd));
     }
 
-    fn take_departures(&self) -> Vec<Token> {
-        if !self.departed.load(Ordering::Relaxed) || !self.departed.swap(false, Ordering::Acquire) {
-            return Vec::new();
+    /// Asks that domain for what came for a read of a stream; `point`, of the domain `to`, is resumed when it is there. Says whether it is
+    /// there already.
+    pub(crate) fn fetch(&self, token: Token, handover: &Arc<Handover>, to: &Arc<Shared>, point: PointId) -> bool {
+        let letter = Letter::Fetch { token, handover: Arc::clone(handover), to: Arc::clone(to), point };
+        self.send(letter).is_err() && self.fetched(token, handover)
+    }
+
+    /// Whether what came is there, where the domain has ended at the latest.
+    pub(crate) fn fetched(&self, token: Token, handover: &Handover) -> bool {
+        if self.mail.is_closed() {
+            handover.fill(|| self.mail.left(token));
         }
-        core::mem::take(&mut *self.departures.lock().unwrap_or_else(PoisonError::into_inner))
+        handover.is_filled()
+    }
+
+    /// Rings after it, so that the domain looks. An ended one gives it back.
+    fn send(&self, letter: Letter) -> Result<(), Letter> {
+        self.mail.post(letter)?;
+        self.bell.ring();
+        Ok(())
     }
 }
 

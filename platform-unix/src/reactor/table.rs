@@ -121,6 +121,13 @@ impl Interest {
     pub(super) fn is_none(self) -> bool {
         !self.read && !self.write
     }
+
+    pub(super) fn has(self, direction: Direction) -> bool {
+        match direction {
+            Direction::Read => self.read,
+            Direction::Write => self.write,
+        }
+    }
 }
 
 const NIL: u32 = u32::MAX;
@@ -282,6 +289,20 @@ impl Table {
         }
     }
 
+    /// Lets those who wait to read at this token look again, at the next `select`.
+    pub(super) fn rouse_readers(&mut self, token: Token) {
+        if self.is_open(token) {
+            let mut released = core::mem::take(&mut self.released);
+            self.drain(token.index(), Direction::Read, &mut |point| released.push(point));
+            self.released = released;
+        }
+    }
+
+    /// Lets these be resumed by the next `select`.
+    pub(super) fn release(&mut self, points: Vec<PointId>) {
+        self.released.extend(points);
+    }
+
     /// Resumes those whose socket has left. Says whether there were any.
     pub(super) fn resume_released(&mut self, resume: &mut dyn FnMut(PointId)) -> bool {
         let any = !self.released.is_empty();
@@ -431,6 +452,17 @@ mod tests {
         assert!(!table.is_dry(token, Direction::Read), "an end of stream behind the data must be found");
         table.found_nothing(token, Direction::Read);
         assert!(table.is_dry(token, Direction::Read), "else a wait would spin");
+    }
+
+    #[test]
+    fn those_who_read_are_roused_alone() {
+        let mut table = Table::default();
+        let token = table.open(4, Direction::Read);
+        table.wait(token, Direction::Read, point(0, 0));
+        table.wait(token, Direction::Write, point(1, 0));
+        table.rouse_readers(token);
+        assert_eq!(released(&mut table), [point(0, 0)]);
+        assert_eq!(table.wanted(4), Interest { read: false, write: true });
     }
 
     #[test]

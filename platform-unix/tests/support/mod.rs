@@ -22,8 +22,12 @@ use matou_unix::{Builder, Outcome, Reactor, RunError};
 macro_rules! everywhere {
     ($($name:ident)*) => {
         #[cfg(target_os = "linux")]
+        everywhere!(@ uring, Reactor::Uring, false; $($name)*);
+        #[cfg(target_os = "linux")]
         everywhere!(@ epoll, Reactor::Epoll, false; $($name)*);
         everywhere!(@ poll, Reactor::Poll, false; $($name)*);
+        #[cfg(target_os = "linux")]
+        everywhere!(@ uring_pipe, Reactor::Uring, true; $($name)*);
         #[cfg(target_os = "linux")]
         everywhere!(@ epoll_pipe, Reactor::Epoll, true; $($name)*);
         everywhere!(@ poll_pipe, Reactor::Poll, true; $($name)*);
@@ -34,12 +38,28 @@ macro_rules! everywhere {
             $(
                 #[test]
                 fn $name() {
+                    if !crate::support::is_there($reactor) {
+                        return;
+                    }
                     let _watchdog = crate::support::Watchdog::new(concat!(stringify!($module), "::", stringify!($name)));
                     super::$name(&crate::support::Setup { reactor: $reactor, pipe: $pipe });
                 }
             )*
         }
     };
+}
+
+/// Whether this system has a reactor: not every kernel has io_uring, or lets it be used.
+pub fn is_there(reactor: Reactor) -> bool {
+    static URING: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let asked = || match Builder::new().environment(false).domains(0).reactor(Reactor::Uring).run(async {}) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("left out: {error}");
+            false
+        }
+    };
+    reactor != Reactor::Uring || *URING.get_or_init(asked)
 }
 
 /// How the domains of a test wait.
@@ -231,12 +251,10 @@ pub fn pattern_from(start: usize, length: usize) -> Vec<u8> {
 }
 
 /// Every way of waiting, for tests that cannot run side by side.
-pub const EVERYWHERE: [Setup; 4] = [
-    Setup { reactor: Reactor::Epoll, pipe: false },
-    Setup { reactor: Reactor::Poll, pipe: false },
-    Setup { reactor: Reactor::Epoll, pipe: true },
-    Setup { reactor: Reactor::Poll, pipe: true },
-];
+pub fn everywhere() -> Vec<Setup> {
+    let setups = [Reactor::Uring, Reactor::Epoll, Reactor::Poll].map(|reactor| [false, true].map(|pipe| Setup { reactor, pipe }));
+    setups.into_iter().flatten().filter(|setup| is_there(setup.reactor)).collect()
+}
 
 /// Runs a test of this binary again, alone in a process of its own; `None` in that process.
 pub fn in_a_child(test: &str, environment: &[(&str, &str)]) -> Option<std::process::Output> {

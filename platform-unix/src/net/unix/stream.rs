@@ -44,7 +44,7 @@ pub struct UnixStream {
 impl UnixStream {
     pub(crate) fn new(fd: OwnedFd) -> UnixStream {
         // A read may end before the data does: at file descriptors or credentials that were sent along.
-        UnixStream { source: Source::with_borders(fd) }
+        UnixStream { source: Source::with_borders(fd).streaming() }
     }
 
     /// Two streams that are connected to each other. Outside a run, too.

@@ -1,0 +1,112 @@
+//! The ways to read from a stream: where the bytes go.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::net::RecvFlags;
+
+use super::received::Received;
+use crate::descriptor::receive::Reads;
+use crate::descriptor::source::Source;
+use crate::reactor::{self, Direction};
+
+/// Into a buffer of the caller's.
+pub(super) struct IntoBuffer<'a>(pub(super) &'a mut [u8]);
+
+/// Into several, one after the other.
+pub(super) struct IntoBuffers<'a, 'b>(pub(super) &'a mut [IoSliceMut<'b>]);
+
+/// Into a buffer that the domain lends.
+pub(super) struct IntoLent;
+
+/// Into a buffer of the caller's, and they stay in the stream.
+pub(super) struct Look<'a>(pub(super) &'a mut [u8]);
+
+/// Copies as many bytes as there is room for, and says how many.
+fn copied(buf: &mut [u8], bytes: &[u8]) -> usize {
+    let length = buf.len().min(bytes.len());
+    buf[..length].copy_from_slice(&bytes[..length]);
+    length
+}
+
+impl<T: AsFd> Reads<Source<T>> for IntoBuffer<'_> {
+    type Output = usize;
+
+    fn room(&self) -> usize {
+        self.0.len()
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> io::Result<(usize, usize)> {
+        let taken = copied(self.0, bytes);
+        Ok((taken, taken))
+    }
+
+    fn call(&mut self, source: &Source<T>) -> io::Result<usize> {
+        let (moved, _) = rustix::net::recv(source, &mut *self.0, RecvFlags::empty())?;
+        source.moved(Direction::Read, moved, self.0.len());
+        Ok(moved)
+    }
+}
+
+impl<T: AsFd> Reads<Source<T>> for IntoBuffers<'_, '_> {
+    type Output = usize;
+
+    fn room(&self) -> usize {
+        self.0.iter().map(|buf| buf.len()).sum()
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> io::Result<(usize, usize)> {
+        let taken = self.0.iter_mut().fold(0, |taken, buf| taken + copied(buf, &bytes[taken..]));
+        Ok((taken, taken))
+    }
+
+    fn call(&mut self, source: &Source<T>) -> io::Result<usize> {
+        let moved = rustix::io::readv(source, self.0)?;
+        source.moved(Direction::Read, moved, self.0.iter().map(|buf| buf.len()).sum());
+        Ok(moved)
+    }
+}
+
+impl<T: AsFd> Reads<Source<T>> for IntoLent {
+    type Output = Received;
+
+    fn room(&self) -> usize {
+        reactor::lent_size()
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> io::Result<(Received, usize)> {
+        let mut lent = reactor::lend()?;
+        let room = lent.room();
+        let length = room.capacity().min(bytes.len());
+        room.extend_from_slice(&bytes[..length]);
+        Ok((Received::new(lent), length))
+    }
+
+    fn call(&mut self, source: &Source<T>) -> io::Result<Received> {
+        // Only for a call that may find something: who waits holds none.
+        let mut lent = reactor::lend()?;
+        let room = lent.room();
+        let possible = room.capacity();
+        let (moved, _) = rustix::net::recv(source, spare_capacity(room), RecvFlags::empty())?;
+        source.moved(Direction::Read, moved, possible);
+        Ok(Received::new(lent))
+    }
+}
+
+impl<T: AsFd> Reads<Source<T>> for Look<'_> {
+    type Output = usize;
+
+    fn room(&self) -> usize {
+        0
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> io::Result<(usize, usize)> {
+        Ok((copied(self.0, bytes), 0))
+    }
+
+    fn call(&mut self, source: &Source<T>) -> io::Result<usize> {
+        let (peeked, _) = rustix::net::recv(source, &mut *self.0, RecvFlags::PEEK)?;
+        Ok(peeked)
+    }
+}

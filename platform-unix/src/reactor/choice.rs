@@ -1,0 +1,92 @@
+//! Which reactor there is to choose.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::with_current;
+
+/// Which system call the domains ask for events.
+///
+/// A run that is not told which takes the first of these that its system has: [`Uring`](Reactor::Uring), [`Epoll`](Reactor::Epoll),
+/// [`Poll`](Reactor::Poll). All of them behave alike.
+///
+/// ```
+/// use matou_unix::{Builder, Reactor};
+///
+/// let answer = Builder::new().domains(0).reactor(Reactor::Poll).run(async {
+///     assert_eq!(Reactor::current(), Some(Reactor::Poll));
+///     42
+/// });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reactor {
+    /// `io_uring`: what many tasks ask for is handed over in one call, which is also the one that sleeps. Linux 6.1 and later; a run for
+    /// which it was asked fails where there is none, with what stands in the way.
+    ///
+    /// What comes for a read of a stream that waits is received by the kernel, into a buffer of the domain. A read that is dropped takes that
+    /// back, which costs a call; what came all the same is the stream's next read's, and converting such a stream has a condition:
+    /// see [`TcpStream::unread`](crate::net::TcpStream::unread). What waits on one domain and is dropped on another is closed when the first
+    /// looks at its events the next time. A thread whose run has ended may find a call interrupted once, as by a signal, when the
+    /// kernel clears up after its ring.
+    #[doc(alias = "io_uring")]
+    Uring,
+    /// `epoll`, edge-triggered: an event costs the same with ten sockets and with ten thousand. Linux only.
+    #[doc(alias = "epoll_wait")]
+    Epoll,
+    /// `poll(2)`: on every Unix; each sleep costs time in proportion to the sockets that are waited for.
+    Poll,
+}
+
+impl Reactor {
+    /// What is tried, in this order, where nothing was asked for. The tests of this crate can force one.
+    pub(super) const CHOICE: &[Reactor] = if cfg!(matou_test_poll) {
+        &[Reactor::Poll]
+    } else if cfg!(matou_test_uring) {
+        &[Reactor::Uring]
+    } else if cfg!(target_os = "linux") {
+        &[Reactor::Uring, Reactor::Epoll]
+    } else if cfg!(target_os = "android") {
+        &[Reactor::Epoll]
+    } else {
+        &[Reactor::Poll]
+    };
+
+    /// The one that the domain uses on which this is called; none outside a run.
+    pub fn current() -> Option<Reactor> {
+        with_current(|current| current.map(|reactor| reactor.state.borrow().kernel.kind()))
+    }
+}
+
+impl fmt::Display for Reactor {
+    /// In one word: `uring`, `epoll`, `poll`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reactor::Uring => "uring",
+            Reactor::Epoll => "epoll",
+            Reactor::Poll => "poll",
+        })
+    }
+}
+
+impl FromStr for Reactor {
+    type Err = UnknownReactor;
+
+    /// Understands what [`Display`](fmt::Display) gives.
+    fn from_str(name: &str) -> Result<Reactor, UnknownReactor> {
+        [Reactor::Uring, Reactor::Epoll, Reactor::Poll].into_iter().find(|reactor| reactor.to_string() == name).ok_or(UnknownReactor)
+    }
+}
+
+/// No [`Reactor`] has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownReactor;
+
+impl fmt::Display for UnknownReactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reactor is `uring`, `epoll` or `poll`")
+    }
+}
+
+impl std::error::Error for UnknownReactor {}
