@@ -85,10 +85,10 @@ pub(crate) enum Mode {
 /// What tells a domain that a socket is ready.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Reactor {
-    /// The rings of Linux 6.1 and later, io_uring
-    Uring,
     /// The edge-triggered reactor of Linux
     Epoll,
+    /// The rings of Linux 6.1 and later, io_uring
+    Uring,
     /// The system call poll(2), on every Unix
     Poll,
 }
@@ -211,7 +211,7 @@ mod tests {
     fn an_error_is_one_line_that_names_option_and_remedy() {
         for (line, words) in [
             ("--mode best", ["--mode", "'best'", "sequential, concurrent, owned, parallel, multi"]),
-            ("--reactor select", ["--reactor", "'select'", "uring, epoll, poll"]),
+            ("--reactor select", ["--reactor", "'select'", "epoll, uring, poll"]),
             ("--listen localhost", ["--listen", "'localhost'", "127.0.0.1:9000"]),
             ("--listen 127.0.0.1:70000", ["--listen", "'127.0.0.1:70000'", "[::1]:9000"]),
             ("--listen ::1:9000x", ["--listen", "'::1:9000x'", "[::1]:9000"]),

@@ -51,14 +51,20 @@ fn the_program_has_the_first_word() {
 fn the_reactor_is_the_one_asked_for_or_the_first_there_is() {
     let used = |builder: Builder| builder.domains(0).run(async { Plain(Reactor::current()) }).unwrap();
     assert_eq!(Reactor::current(), None, "outside a run");
-    let all = if cfg!(target_os = "linux") { &[Reactor::Uring, Reactor::Epoll, Reactor::Poll][..] } else { &[Reactor::Poll] };
+    let all = if cfg!(target_os = "linux") { &[Reactor::Epoll, Reactor::Uring, Reactor::Poll][..] } else { &[Reactor::Poll] };
     let all: Vec<_> = all.iter().copied().filter(|&reactor| is_there(reactor)).collect();
     for &reactor in &all {
         assert_eq!(used(Builder::new().reactor(reactor)), Some(reactor));
         assert_eq!(reactor.to_string().parse(), Ok(reactor));
     }
     assert!("select".parse::<Reactor>().is_err());
-    let first = if cfg!(matou_test_poll) { Reactor::Poll } else { all[0] };
+    let first = if cfg!(matou_test_poll) {
+        Reactor::Poll
+    } else if cfg!(matou_test_uring) {
+        Reactor::Uring
+    } else {
+        all[0]
+    };
     assert_eq!(used(Builder::new().environment(false)), Some(first));
 }
 

@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::crowd::Crowd;
-use crate::server::{Server, Setup, address_in, echo, free_address, has_uring, until};
+use crate::server::{Server, Setup, address_in, echo, free_address, until};
 
 fn greeting(setup: Setup) {
     let server = setup.start(&[]);
@@ -24,10 +24,9 @@ in_every_mode!(greeting);
 
 #[test]
 fn number_of_domains() {
-    let first = if has_uring() { "uring" } else { "epoll" };
     for (count, words) in [("0", "0 worker domains"), ("1", "1 worker domain"), ("3", "3 worker domains")] {
         let server = Server::start(&["--domains", count]);
-        assert!(server.greeting.ends_with(&format!(" (multi, {words}, {first})")), "{}", server.greeting);
+        assert!(server.greeting.ends_with(&format!(" (multi, {words}, epoll)")), "{}", server.greeting);
         Crowd::new(server.address, [100; 8]).finish().unwrap();
     }
 }

@@ -7,8 +7,9 @@ use super::with_current;
 
 /// Which system call the domains ask for events.
 ///
-/// A run that is not told which takes the first of these that its system has: [`Uring`](Reactor::Uring), [`Epoll`](Reactor::Epoll),
-/// [`Poll`](Reactor::Poll). All of them behave alike.
+/// A run that is not told which takes the first of these that its system has: [`Epoll`](Reactor::Epoll), [`Uring`](Reactor::Uring),
+/// [`Poll`](Reactor::Poll). All of them behave alike. Which one is the fastest depends on the kernel, the machine and the load: epoll takes less
+/// processor time where this was measured, and io_uring half the system calls (`bench/README.md`). Measure yours: `MATOU_REACTOR` chooses.
 ///
 /// ```
 /// use matou_unix::{Builder, Reactor};
@@ -46,7 +47,7 @@ impl Reactor {
     } else if cfg!(matou_test_uring) {
         &[Reactor::Uring]
     } else if cfg!(target_os = "linux") {
-        &[Reactor::Uring, Reactor::Epoll]
+        &[Reactor::Epoll, Reactor::Uring]
     } else if cfg!(target_os = "android") {
         &[Reactor::Epoll]
     } else {
