@@ -47,7 +47,7 @@ pub(crate) fn refuses(command: &mut Command, status: i32, words: &[&str]) {
 fn usage_errors() {
     for (args, words) in [
         (&["--mode", "best"][..], &["--mode", "best", "sequential"][..]),
-        (&["--reactor", "kqueue"], &["--reactor", "kqueue", "epoll, poll"]),
+        (&["--reactor", "kqueue"], &["--reactor", "kqueue", "epoll, uring, poll"]),
         (&["--listen", "nowhere"], &["--listen", "nowhere", "127.0.0.1:9000"]),
         (&["--listen", "127.0.0.1"], &["--listen", "127.0.0.1:9000"]),
         (&["--listen", "127.0.0.1:65536"], &["--listen", "65536"]),
