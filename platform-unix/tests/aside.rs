@@ -34,6 +34,9 @@ everywhere! {
     an_end_behind_bytes_stays
     more_streams_at_once_than_there_are_buffers
     unix_streams_too
+    what_came_for_a_forgotten_read_is_unread
+    what_came_for_a_read_that_lost_its_stream_is_unread
+    an_error_that_came_for_a_dropped_read_is_told
 }
 
 /// Polls a read until it waits, lets bytes come for it, and returns when it was woken, without having polled it again.
@@ -460,6 +463,68 @@ fn unix_streams_too(setup: &Setup) {
         })?;
         far.write_all(b"purr").await?;
         assert_eq!(&moved.await?, b"meowpurr");
+        io::Result::Ok(())
+    });
+}
+
+/// What the stream gives once it is the standard library's.
+fn converted(near: TcpStream) -> Vec<u8> {
+    let near = near.into_std();
+    let mut rest = [0; 8];
+    let moved = rustix::net::recv(&near, &mut rest[..], rustix::net::RecvFlags::empty());
+    rest[..moved.map_or(0, |(_, moved)| moved)].to_vec()
+}
+
+fn what_came_for_a_forgotten_read_is_unread(setup: &Setup) {
+    setup.run(0, async {
+        let (near, far) = pair().await?;
+        let mut read = Box::pin(near.read(leak([0; 8])));
+        woken_by(&mut read, far.write_all(b"meow")).await?;
+        leak(read);
+        let unread = near.unread();
+        assert_eq!([unread, converted(near)].concat(), b"meow");
+        io::Result::Ok(())
+    });
+}
+
+fn what_came_for_a_read_that_lost_its_stream_is_unread(setup: &Setup) {
+    setup.run(0, async {
+        let (near, far) = pair().await?;
+        let near = owned::TcpStream::new(near).unwrap();
+        let mut buf = [0; 8];
+        let mut read = Box::pin(near.read(&mut buf));
+        woken_by(&mut read, far.write_all(b"meow")).await?;
+        let plain = near.disown().unwrap();
+        drop(read);
+        let unread = plain.unread();
+        assert_eq!([unread, converted(plain)].concat(), b"meow");
+        io::Result::Ok(())
+    });
+}
+
+fn an_error_that_came_for_a_dropped_read_is_told(setup: &Setup) {
+    setup.run(0, async {
+        for way in 0..3 {
+            let (near, far) = pair().await?;
+            let mut buf = [0; 8];
+            let mut read = Box::pin(near.read(&mut buf));
+            woken_by(&mut read, async {
+                far.set_linger(Some(std::time::Duration::ZERO))?;
+                drop(far);
+                Ok(())
+            })
+            .await?;
+            drop(read);
+            match way {
+                0 => {
+                    assert_eq!(near.unread(), b"");
+                    let again = near.read(&mut buf).await;
+                    assert_eq!(again.unwrap_err().kind(), ErrorKind::ConnectionReset);
+                }
+                1 => assert_eq!(near.take_error()?.unwrap().kind(), ErrorKind::ConnectionReset),
+                _ => assert_eq!(converted(near), b""),
+            }
+        }
         io::Result::Ok(())
     });
 }

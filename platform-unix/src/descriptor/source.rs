@@ -132,20 +132,45 @@ impl<T: AsFd> Source<T> {
             "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
         );
         self.leave();
-        let carried = self.is_carrying();
+        let carried = self.is_carrying_bytes();
         assert!(!carried, "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted");
         self.io.take().expect("it is taken here only, by value")
     }
 
     /// Takes what came for a read that was dropped.
+    ///
+    /// Also for one that was forgotten; one that waits looks again.
     pub(crate) fn unread(&self) -> Vec<u8> {
-        let _elsewhere = self.arrive(reactor::current().as_deref());
-        let mut bytes = Vec::new();
-        let _taken = self.carried(&mut |unread| {
-            bytes.extend_from_slice(unread);
-            Ok(((), unread.len()))
-        });
-        bytes
+        self.stop_putting_aside();
+        self.aside(|aside| {
+            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return Vec::new() };
+            let bytes = unread.take_bytes();
+            if unread.is_empty() {
+                *aside = None;
+            }
+            bytes
+        })
+    }
+
+    /// Takes the error that came for a read that was dropped.
+    pub(crate) fn unread_error(&self) -> Option<io::Error> {
+        self.aside(|aside| {
+            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
+            let error = unread.take_error();
+            if unread.is_empty() {
+                *aside = None;
+            }
+            error
+        })
+    }
+
+    /// Nothing is put aside from now on where this is registered, if that is here, until a read waits again; what was is carried.
+    fn stop_putting_aside(&self) {
+        if let Ok(Some(_)) = self.arrive(reactor::current().as_deref())
+            && let Some(place) = &*self.place.borrow()
+        {
+            self.quit(place);
+        }
     }
 
     /// Leaves the domain it is registered at. Not called while something is to be fetched from there.
@@ -181,6 +206,10 @@ impl<T: AsFd> Source<T> {
 
     fn is_carrying(&self) -> bool {
         self.aside(|aside| matches!(aside.as_deref(), Some(Aside::Carried(_))))
+    }
+
+    fn is_carrying_bytes(&self) -> bool {
+        self.aside(|aside| matches!(aside.as_deref(), Some(Aside::Carried(unread)) if !unread.bytes().is_empty()))
     }
 
     /// What is being fetched.
@@ -345,7 +374,14 @@ impl<T: AsFd> Source<T> {
         if carried.is_some() {
             return carried;
         }
-        current?.offer(here?, take)
+        let (reactor, token) = (current?, here?);
+        let ahead = reactor.offer(token, take);
+        if ahead.is_some() || !reactor.is_receiving(token) {
+            return ahead;
+        }
+        // Whoever tries now, because of another event or as a second reader, must not read past what is being received.
+        self.stop_putting_aside();
+        self.carried(take)
     }
 
     /// A read that was counted waits no more.

@@ -36,7 +36,10 @@ macro_rules! socket {
             /// # Errors
             /// If it cannot be asked.
             pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-                Ok(rustix::net::sockopt::socket_error(&self.source)?.err().map(io::Error::from))
+                Ok(match self.source.unread_error() {
+                    None => rustix::net::sockopt::socket_error(&self.source)?.err().map(io::Error::from),
+                    error => error,
+                })
             }
 
             /// Takes over a socket of the standard library, and makes it non-blocking.

@@ -108,6 +108,14 @@ impl Kernel {
         }
     }
 
+    pub(super) fn is_receiving(&self, token: Token) -> bool {
+        match self {
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
+            Kernel::Uring(uring) => uring.is_receiving(token.index()),
+            _ => false,
+        }
+    }
+
     pub(super) fn offer<R>(&mut self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
         match self {
             #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]

@@ -271,6 +271,11 @@ impl DomainReactor {
         self.state.borrow_mut().kernel.offer(token, take)
     }
 
+    /// Whether something is on its way to be put aside.
+    pub(crate) fn is_receiving(&self, token: Token) -> bool {
+        self.state.borrow().kernel.is_receiving(token)
+    }
+
     /// No read of this stream is known to wait here any more: nothing is put aside from now on, and what was is given back. Should one wait
     /// nevertheless, it looks again.
     pub(crate) fn quit(&self, token: Token) -> Option<Box<Unread>> {

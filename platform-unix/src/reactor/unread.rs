@@ -29,6 +29,17 @@ impl Unread {
         self.bytes().is_empty() && self.error.is_none()
     }
 
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        let bytes = self.bytes().to_vec();
+        self.read = self.bytes.len();
+        bytes
+    }
+
+    /// None while there are bytes before it.
+    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
+        if self.bytes().is_empty() { self.error.take().map(io::Error::from) } else { None }
+    }
+
     /// Lets `take` have the bytes, and forgets as many as it says; behind them there is the error, once. None if there is nothing.
     pub(crate) fn offer<R>(&mut self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
         if self.bytes().is_empty() {

@@ -10,7 +10,8 @@
 //! # Invariants
 //!
 //! - *In order*: what a read may have next is first what its socket carries, then what is ahead here, then what is in the kernel. Nothing is
-//!   read from the kernel while there is something ahead, and no receive is begun.
+//!   read from the kernel while there is something ahead or a receive is under way, and no other receive is begun. (It may be under way while its
+//!   reader is resumed: an error queue that is not empty ends every poll, and has the kernel receive on a thread of its own.)
 //! - *By place*: what is under way and what is ahead belongs to the descriptor number. The stream that reads owns that number, and
 //!   keeps it until it has quit here ([`Source`](crate::descriptor::source::Source)), also where another source on it has closed the entry.
 
@@ -61,6 +62,11 @@ impl Uring {
         self.entries.get(index).is_some_and(|entry| entry.receiving.ahead.is_some())
     }
 
+    /// Whether a receive is under way.
+    pub(in crate::reactor) fn is_receiving(&self, index: usize) -> bool {
+        self.entries.get(index).is_some_and(|entry| entry.receiving.operation.is_some())
+    }
+
     /// Begins the receive that is wanted.
     pub(super) fn begin_receive(&mut self, index: usize, token: Token) -> io::Result<()> {
         let receiving = &mut self.entries[index].receiving;
@@ -93,7 +99,10 @@ impl Uring {
         }
         match (filled, (result < 0).then(|| Errno::from_raw_os_error(-result))) {
             (Some(filled), _) if length > 0 && !self.buffers.are_scarce() => receiving.ahead = Some(Ahead::InBuffer(filled, 0)),
-            (Some(filled), _) => {
+            (Some(filled), error) => {
+                if let Some(error) = error.filter(|&error| is_of_the_stream(error)) {
+                    receiving.ahead = Some(Ahead::Copied(Box::new(Unread::of_error(error))));
+                }
                 if length > 0 {
                     receiving.ahead = Some(Ahead::Copied(Box::new(Unread::of_bytes(self.buffers.bytes(&filled)))));
                 }
