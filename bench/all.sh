@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Runs every comparison and writes results/NAME.md, .tsv and .svg: about 20 minutes on an idle machine, 3 with --short, the
-# builds not counted. Figures of a machine that does other things meanwhile are worth nothing: each file says the load at its start.
+# Runs every comparison and writes results/NAME.md, .tsv and .svg: about 20 minutes on an idle machine, half of that with --half (half as
+# many rounds: wider intervals), 3 with --short, the builds not counted. Figures of a machine that does other things meanwhile are worth nothing: each file says the load at its start.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-short=false
+short=false half=false
 case "${1:-}" in
     '') ;;
     --short) short=true ;;
-    *) echo "usage: $0 [--short]" >&2; exit 2 ;;
+    --half) half=true ;;
+    *) echo "usage: $0 [--short | --half]" >&2; exit 2 ;;
 esac
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -40,7 +41,15 @@ run() {
 }
 
 # How many rounds: the second number is that of a short run.
-few() { if $short; then echo "$2"; else echo "$1"; fi; }
+few() {
+    if $short; then
+        echo "$2"
+    elif $half && [[ $1 =~ ^[0-9]+$ ]]; then
+        echo $((($1 + 1) / 2))
+    else
+        echo "$1"
+    fi
+}
 
 run echo echo --matou "$matou" --rounds "$(few 31 3)" --connections "$(few 1,50,1000,10000 1,50,1000)"
 run echo-growth echo --matou "$matou" --servers epoll,raw-uring,tokio,matou,matou-uring --rounds "$(few 15 1)" --connections "$(few 10,100,1000,10000 10,100,1000)"
