@@ -8,13 +8,70 @@ mod support;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
+use matou_unix::net::TcpStream;
+use matou_unix::yield_now;
 use nix::sys::socket::{TimestampingFlag, setsockopt, sockopt::Timestamping};
 use support::{Setup, pair};
 
 everywhere! {
     an_event_for_a_writer_lets_no_read_pass_what_is_received
+    a_read_is_dropped_wherever_the_kernel_has_it
+    a_reset_is_told
+}
+
+fn with_something_in_the_error_queue(near: &TcpStream) {
+    let stamps = TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
+    setsockopt(near, Timestamping, &stamps).unwrap();
+}
+
+/// Polls a read until its reactor has looked so often that the kernel has given up to look by itself.
+async fn wait_in_vain(read: &mut Pin<Box<impl Future>>) {
+    for _ in 0..300 {
+        poll_fn(|cx| {
+            assert!(read.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        yield_now().await;
+    }
+}
+
+fn a_read_is_dropped_wherever_the_kernel_has_it(setup: &Setup) {
+    setup.run(0, async {
+        let (near, far) = pair().await?;
+        with_something_in_the_error_queue(&near);
+        near.write_all(b"x").await?;
+        for _ in 0..40 {
+            let mut buf = [0; 8];
+            let mut read = Box::pin(near.read(&mut buf));
+            wait_in_vain(&mut read).await;
+            drop(read);
+            far.write_all(b"meow").await?;
+            let mut got = [0; 4];
+            near.read_exact(&mut got).await?;
+            assert_eq!(&got, b"meow");
+        }
+        io::Result::Ok(())
+    });
+}
+
+fn a_reset_is_told(setup: &Setup) {
+    setup.run(0, async {
+        let (near, far) = pair().await?;
+        with_something_in_the_error_queue(&near);
+        near.write_all(b"x").await?;
+        far.read_exact(&mut [0]).await?;
+        let mut buf = [0; 8];
+        let mut read = Box::pin(near.read(&mut buf));
+        wait_in_vain(&mut read).await;
+        far.set_linger(Some(std::time::Duration::ZERO))?;
+        drop(far);
+        assert_eq!(read.await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        io::Result::Ok(())
+    });
 }
 
 /// A socket whose error queue is not empty ends every poll, and has io_uring receive on a thread of its own.
@@ -22,8 +79,7 @@ fn an_event_for_a_writer_lets_no_read_pass_what_is_received(setup: &Setup) {
     const NUMBERS: u32 = 20_000;
     setup.run(0, async {
         let (near, far) = pair().await?;
-        let stamps = TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE;
-        setsockopt(&near, Timestamping, &stamps).unwrap();
+        with_something_in_the_error_queue(&near);
         near.write_all(b"x").await?;
         let mut far = far.into_std();
         far.set_nonblocking(false)?;

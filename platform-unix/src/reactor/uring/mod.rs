@@ -39,11 +39,14 @@ use self::ring::{Ring, Sleep};
 use super::table::{Direction, Readiness, Table, Token};
 use super::unread::Unread;
 use crate::interrupt::Bell;
-use crate::time::clock;
+use crate::time::{Duration, clock};
 
 /// What the completions bear that are nobody's operation: the bell's, and those of cancellations.
 const BELL: u64 = Operations::reserved(0);
 const CANCELLATION: u64 = Operations::reserved(1);
+
+/// How long to wait for what is taken back before that is asked again.
+const AGAIN: Duration = Duration::from_millis(1);
 
 const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 
@@ -205,16 +208,28 @@ impl Uring {
 
     /// Takes operations back, and waits until the kernel has let go of them. Those whose event came meanwhile are resumed by the next `select`.
     fn take_back(&mut self, numbers: &[Number], table: &mut Table) -> io::Result<()> {
-        for &number in numbers {
-            self.cancel(number)?;
-        }
         let mut resumed = Vec::new();
-        let mut ended = Ok(());
-        while ended.is_ok() && numbers.iter().any(|&number| self.operations.get_mut(number).is_some()) {
-            ended = self.ring.enter(Sleep::Forever).and_then(|()| self.take(table, &mut |point| resumed.push(point)));
-        }
+        let ended = self.take_back_each(numbers, table, &mut |point| resumed.push(point));
         table.release(resumed);
         ended
+    }
+
+    /// Asks again and again, since one that is between the kernel's hands at that moment is not found.
+    fn take_back_each(&mut self, numbers: &[Number], table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
+        loop {
+            let mut under_way = false;
+            for &number in numbers {
+                if self.operations.get_mut(number).is_some() {
+                    under_way = true;
+                    self.cancel(number)?;
+                }
+            }
+            if !under_way {
+                return Ok(());
+            }
+            self.ring.enter(Sleep::For(AGAIN))?;
+            self.take(table, resume)?;
+        }
     }
 
     fn cancel(&mut self, number: Number) -> io::Result<()> {
@@ -272,10 +287,8 @@ impl Uring {
             left.extend(self.quit(index, table).map(|unread| (index, unread)));
         }
         self.changed.clear();
-        let mut ended = self.follow(table);
-        while ended.is_ok() && self.operations.len() > 0 {
-            ended = self.ring.enter(Sleep::Forever).and_then(|()| self.take(table, &mut |_| ()));
-        }
+        let under_way = self.operations.numbers();
+        let ended = self.follow(table).and_then(|()| self.take_back_each(&under_way, table, &mut |_| ()));
         if ended.is_ok() {
             debug_assert!(self.buffers.are_all_there(), "whoever had one has given it back");
             self.buffers.let_go();

@@ -96,9 +96,11 @@ impl Operations {
         Some(operation)
     }
 
-    /// How many are under way.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+    /// Those that are under way.
+    pub(super) fn numbers(&self) -> Vec<Number> {
+        let number =
+            |(index, (generation, operation)): (usize, &(u32, Option<Operation>))| operation.map(|_| Number::new(index, *generation));
+        self.slots.iter().enumerate().filter_map(number).collect()
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
         let ended = operations.end(one).unwrap();
         assert!(ended.cancelled && ended.token == token(1));
         assert!(operations.end(one).is_none() && operations.get_mut(one).is_none());
-        assert_eq!(operations.len(), 2);
+        assert_eq!(operations.numbers().len(), 2);
         let next = operations.begin(token(4), poll);
         assert_eq!(next.index(), one.index());
         assert_ne!(next, one);

@@ -44,7 +44,10 @@ impl Ring {
         debug_assert!(
             ring.params().is_feature_nodrop() && ring.params().is_feature_ext_arg() && ring.params().is_feature_skip_cqe_on_success()
         );
-        Ok(Ring { ring })
+        let mut ring = Ring { ring };
+        // A filter may allow to make a ring, and not to enter it.
+        ring.call(0, EnterFlags::GETEVENTS, None).map_err(|errno| explain(errno.into()))?;
+        Ok(ring)
     }
 
     /// Hands an operation over with the next `enter`.
