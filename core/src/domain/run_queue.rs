@@ -116,6 +116,7 @@ impl RunQueue {
     /// # Safety
     /// As for `push`.
     #[must_use]
+    #[inline]
     pub(crate) unsafe fn push_child(&self, task: TaskRef, brood: Brood, queued: bool) -> Brood {
         let line = match brood.line() {
             Some(line) if !self.line(line).is_empty() => line,
@@ -128,7 +129,7 @@ impl RunQueue {
 
     /// The task with this brood was taken last: its children that stood before it in that line have run. Gives the brood as it is then.
     #[must_use]
-    #[cold]
+    #[inline]
     pub(crate) fn settled(&self, brood: Brood) -> Brood {
         match brood.line() {
             Some(line) if line != self.took.get() => brood,

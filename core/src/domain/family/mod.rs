@@ -71,7 +71,6 @@ impl Domain {
     }
 
     /// Whether there is nothing to poll, and nothing to attend to.
-    #[cfg(feature = "alloc")]
     pub(crate) fn has_nothing_to_do(&self) -> bool {
         self.runnable.is_empty() && self.attending.is_empty()
     }
@@ -154,7 +153,7 @@ impl Domain {
 
     /// Whether this domain has nothing left that leads to a task.
     pub(crate) fn is_empty(&self) -> bool {
-        self.runnable.is_empty() && self.attending.is_empty() && self.limbo.get() == 0
+        self.has_nothing_to_do() && self.limbo.get() == 0
     }
 
     /// The task that [`poll_next`](Self::poll_next) takes.
