@@ -132,8 +132,11 @@ impl<T: AsFd> Source<T> {
             "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
         );
         self.leave();
-        let carried = self.is_carrying_bytes();
-        assert!(!carried, "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted");
+        let carried = self.with_carried(|unread| !unread.bytes().is_empty());
+        assert!(
+            carried != Some(true),
+            "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted"
+        );
         self.io.take().expect("it is taken here only, by value")
     }
 
@@ -142,26 +145,12 @@ impl<T: AsFd> Source<T> {
     /// Also for one that was forgotten; one that waits looks again.
     pub(crate) fn unread(&self) -> Vec<u8> {
         self.stop_putting_aside();
-        self.aside(|aside| {
-            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return Vec::new() };
-            let bytes = unread.take_bytes();
-            if unread.is_empty() {
-                *aside = None;
-            }
-            bytes
-        })
+        self.with_carried(Unread::take_bytes).unwrap_or_default()
     }
 
     /// Takes the error that came for a read that was dropped.
     pub(crate) fn unread_error(&self) -> Option<io::Error> {
-        self.aside(|aside| {
-            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
-            let error = unread.take_error();
-            if unread.is_empty() {
-                *aside = None;
-            }
-            error
-        })
+        self.with_carried(Unread::take_error).flatten()
     }
 
     /// Nothing is put aside from now on where this is registered, if that is here, until a read waits again; what was is carried.
@@ -204,12 +193,16 @@ impl<T: AsFd> Source<T> {
         result
     }
 
-    fn is_carrying(&self) -> bool {
-        self.aside(|aside| matches!(aside.as_deref(), Some(Aside::Carried(_))))
-    }
-
-    fn is_carrying_bytes(&self) -> bool {
-        self.aside(|aside| matches!(aside.as_deref(), Some(Aside::Carried(unread)) if !unread.bytes().is_empty()))
+    /// Looks at what is carried, if anything is, and forgets it once it is empty. `f` runs no foreign code.
+    fn with_carried<R>(&self, f: impl FnOnce(&mut Unread) -> R) -> Option<R> {
+        self.aside(|aside| {
+            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
+            let result = f(unread);
+            if unread.is_empty() {
+                *aside = None;
+            }
+            Some(result)
+        })
     }
 
     /// What is being fetched.
@@ -222,14 +215,7 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `take` have what is carried; it says how many bytes it has taken.
     fn carried<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
-        self.aside(|aside| {
-            let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
-            let offered = unread.offer(take);
-            if unread.is_empty() {
-                *aside = None;
-            }
-            offered
-        })
+        self.with_carried(|unread| unread.offer(take)).flatten()
     }
 
     /// Calls `f` with the reactor this descriptor is registered at, if that is the current domain's.
@@ -337,7 +323,7 @@ impl<T: AsFd> Source<T> {
         reactor::with_current(|current| {
             let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
             let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| false) };
-            if room.is_some() && self.is_carrying() {
+            if room.is_some() && self.with_carried(|_| ()).is_some() {
                 return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
             }
             let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
@@ -368,6 +354,9 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
     pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
+        if self.readers.get() == 0 && self.aside(|aside| aside.is_none()) {
+            return None; // So it is with every reactor that puts nothing aside.
+        }
         let current = reactor::current();
         let here = self.arrive(current.as_deref()).ok()?;
         let carried = self.carried(take);

@@ -9,12 +9,12 @@
 //! | part | by |
 //! | --- | --- |
 //! | [`Reactor`], and the table and back end in it | its domain only; never while foreign code is above it on the stack but below `select` |
-//! | [`Shared`] | any thread: the bell, the departures, the epoll descriptor |
+//! | [`Shared`] | any thread: the bell, the mail, the epoll descriptor |
 //!
 //! # How a socket leaves
 //!
 //! A socket that waited here and is then used or dropped here leaves at once. One that was moved to another domain leaves from
-//! there ([`Shared::leave`]): it takes itself out of epoll, adds its token to `departures` and rings the bell, and this domain
+//! there ([`Shared::leave`]): it takes itself out of epoll, posts a letter with its token and rings the bell ([`mail`]), and this domain
 //! closes the entry at its next `select`. Points that still wait at the entry then are resumed, and find out that the socket has
 //! gone: a task must not sleep on a socket it gave away. In between an event for the old token does nothing worse than to resume
 //! them early.

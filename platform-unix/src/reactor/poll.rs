@@ -146,7 +146,7 @@ fn listed(fd: RawFd, interest: Interest) -> PollFd<'static> {
     flags.set(PollFlags::OUT, interest.write);
     // SAFETY: the borrow is good while the descriptor is open, and by *Open while listed* it is: a source leaves its reactor
     // before its descriptor is closed or handed out (`Source`), and the reactor keeps the bell. There are exceptions: one that leaves
-    // from another thread may be closed between our look at the departures and the end of the sleep; one on a borrowed descriptor may
+    // from another thread may be closed between our look at the mail and the end of the sleep; one on a borrowed descriptor may
     // be forgotten, and one whose `AsFd` is a user's may name another descriptor each time. `poll` only asks for readiness, so for
     // a number that is closed, or somebody else's by then, it reports `NVAL` or a readiness that resumes points that are stale or
     // look again; either takes the number off the list.
