@@ -7,7 +7,7 @@ use rustix::buffer::spare_capacity;
 use rustix::net::RecvFlags;
 
 use super::received::Received;
-use crate::descriptor::receive::Reads;
+use crate::descriptor::awaited::Call;
 use crate::descriptor::source::Source;
 use crate::reactor::{self, Direction};
 
@@ -30,8 +30,13 @@ fn copied(buf: &mut [u8], bytes: &[u8]) -> usize {
     length
 }
 
-impl<T: AsFd> Reads<Source<T>> for IntoBuffer<'_> {
+impl<T: AsFd> Call<Source<T>> for IntoBuffer<'_> {
     type Output = usize;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         self.0.len()
@@ -49,8 +54,13 @@ impl<T: AsFd> Reads<Source<T>> for IntoBuffer<'_> {
     }
 }
 
-impl<T: AsFd> Reads<Source<T>> for IntoBuffers<'_, '_> {
+impl<T: AsFd> Call<Source<T>> for IntoBuffers<'_, '_> {
     type Output = usize;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         self.0.iter().map(|buf| buf.len()).sum()
@@ -68,8 +78,13 @@ impl<T: AsFd> Reads<Source<T>> for IntoBuffers<'_, '_> {
     }
 }
 
-impl<T: AsFd> Reads<Source<T>> for IntoLent {
+impl<T: AsFd> Call<Source<T>> for IntoLent {
     type Output = Received;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         reactor::lent_size()
@@ -94,8 +109,13 @@ impl<T: AsFd> Reads<Source<T>> for IntoLent {
     }
 }
 
-impl<T: AsFd> Reads<Source<T>> for Look<'_> {
+impl<T: AsFd> Call<Source<T>> for Look<'_> {
     type Output = usize;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         0
