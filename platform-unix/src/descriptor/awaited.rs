@@ -21,7 +21,7 @@ use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
 
 use super::source::Source;
-use crate::reactor::{Direction, Unarmed};
+use crate::reactor::{Direction, DomainReactor, Unarmed};
 
 /// What leads to a descriptor.
 pub(crate) trait Holder {
@@ -51,8 +51,8 @@ pub(crate) trait Call<S> {
     /// Which way its bytes go.
     fn direction(&self) -> Direction;
 
-    /// The system call.
-    fn call(&mut self, source: &S) -> io::Result<Self::Output>;
+    /// The system call, on the domain with this reactor.
+    fn call(&mut self, source: &S, current: Option<&DomainReactor>) -> io::Result<Self::Output>;
 
     /// For how many bytes a read has room. One that only looks has none: what it does not take is not to be taken for it.
     fn room(&self) -> usize {
@@ -79,7 +79,7 @@ impl<S, R, F: FnMut(&S) -> io::Result<R>> Call<S> for Plain<F> {
         self.direction
     }
 
-    fn call(&mut self, source: &S) -> io::Result<R> {
+    fn call(&mut self, source: &S, _current: Option<&DomainReactor>) -> io::Result<R> {
         (self.call)(source)
     }
 }
@@ -177,7 +177,7 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
             {
                 return Some(result);
             }
-            source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>| call.call(source))
+            source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>, current| call.call(source, current))
         })
     }
 

@@ -32,7 +32,9 @@
 
 use std::cell::Cell;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use matou_core::PointId;
@@ -53,13 +55,19 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     place: Place,
     /// Boxed, as it is rarely there.
     aside: Cell<Option<Box<Aside>>>,
+    /// Whether it is.
+    any_aside: Cell<bool>,
     /// For a stream: makes of what has the descriptor the descriptor, to be closed elsewhere.
     surrender: Option<fn(T) -> OwnedFd>,
 }
 
 /// In whose domain's reactor a descriptor is registered, if it is, and as what.
 #[derive(Default)]
-struct Place(Cell<Option<(Arc<Shared>, Token)>>);
+struct Place {
+    shared: Cell<Option<Arc<Shared>>>,
+    /// Where that is in memory, and nothing else while it is held. To be looked at without being moved.
+    at: Cell<Option<(NonZeroUsize, Token)>>,
+}
 
 /// What came for a read that did not take it. There is none while a read waits to have something put aside, unless that is being fetched.
 enum Aside {
@@ -74,27 +82,47 @@ enum Aside {
 pub(super) struct Elsewhere;
 
 impl Place {
+    fn set(&self, shared: Arc<Shared>, token: Token) {
+        self.at.set(Some((Place::address(&shared), token)));
+        self.shared.set(Some(shared));
+    }
+
+    fn take(&self) -> Option<(Arc<Shared>, Token)> {
+        let (_, token) = self.at.take()?;
+        Some((self.shared.take()?, token))
+    }
+
     fn get(&self) -> Option<(Arc<Shared>, Token)> {
-        let place = self.0.take();
-        self.0.set(place.clone());
-        place
+        let (shared, token) = self.take()?;
+        self.set(Arc::clone(&shared), token);
+        Some((shared, token))
     }
 
     /// The token, where it is registered at this domain's reactor.
     #[inline]
     fn token_at(&self, reactor: &DomainReactor) -> Option<Token> {
-        let place = self.0.take();
-        let token = place.as_ref().filter(|(shared, _)| Arc::ptr_eq(shared, reactor.shared())).map(|(_, token)| *token);
-        self.0.set(place);
-        token
+        self.at.get().filter(|(at, _)| *at == Place::address(reactor.shared())).map(|(_, token)| token)
+    }
+
+    #[inline]
+    fn address(shared: &Arc<Shared>) -> NonZeroUsize {
+        NonNull::from(&**shared).addr()
     }
 }
 
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        let (place, aside) = (Place::default(), Cell::new(None));
-        Source { io: Some(io), bordered: false, short: Cell::new(false), readers: Cell::new(0), place, aside, surrender: None }
+        Source {
+            io: Some(io),
+            bordered: false,
+            short: Cell::new(false),
+            readers: Cell::new(0),
+            place: Place::default(),
+            aside: Cell::new(None),
+            any_aside: Cell::new(false),
+            surrender: None,
+        }
     }
 
     /// The same, for a stream that has borders within.
@@ -158,7 +186,7 @@ impl<T: AsFd> Source<T> {
     fn leave(&self) {
         let Some((shared, token)) = self.place.get() else { return };
         self.quit();
-        self.place.0.take();
+        self.place.take();
         shared.leave(self.as_fd(), token);
     }
 
@@ -172,7 +200,7 @@ impl<T: AsFd> Source<T> {
 
     fn carry(&self, unread: Option<Box<Unread>>) {
         if let Some(unread) = unread {
-            let before = self.aside.replace(Some(Box::new(Aside::Carried(unread))));
+            let before = self.aside(|aside| aside.replace(Box::new(Aside::Carried(unread))));
             debug_assert!(before.is_none(), "nothing is put aside while something is carried");
         }
     }
@@ -181,16 +209,16 @@ impl<T: AsFd> Source<T> {
     fn aside<R>(&self, f: impl FnOnce(&mut Option<Box<Aside>>) -> R) -> R {
         let mut aside = self.aside.take();
         let result = f(&mut aside);
+        self.any_aside.set(aside.is_some());
         self.aside.set(aside);
         result
     }
 
-    fn has_nothing_aside(&self) -> bool {
-        self.aside(|aside| aside.is_none())
-    }
-
     /// Looks at what is carried, if anything is, and forgets it once it is empty. `f` runs no foreign code.
     fn with_carried<R>(&self, f: impl FnOnce(&mut Unread) -> R) -> Option<R> {
+        if !self.any_aside.get() {
+            return None;
+        }
         self.aside(|aside| {
             let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
             let result = f(unread);
@@ -224,7 +252,7 @@ impl<T: AsFd> Source<T> {
     #[inline]
     pub(super) fn arrive(&self, current: Option<&DomainReactor>) -> Result<Option<Token>, Elsewhere> {
         match current.and_then(|reactor| self.place.token_at(reactor)) {
-            Some(token) if self.has_nothing_aside() => Ok(Some(token)),
+            Some(token) if !self.any_aside.get() => Ok(Some(token)),
             here => self.arrive_anew(here),
         }
     }
@@ -247,9 +275,9 @@ impl<T: AsFd> Source<T> {
         if !shared.fetched(token, &handover) {
             return Err(Elsewhere);
         }
-        self.place.0.take();
+        self.place.take();
         self.readers.set(0);
-        self.aside.take();
+        self.aside(Option::take);
         self.carry(handover.take());
         Ok(None)
     }
@@ -258,7 +286,7 @@ impl<T: AsFd> Source<T> {
     fn fetch(&self, reactor: &DomainReactor, point: PointId) -> Result<(), Unarmed> {
         let Some((shared, token)) = self.place.get() else { return Err(Unarmed::Ready) };
         let handover = self.fetching().unwrap_or_default();
-        self.aside.set(Some(Box::new(Aside::Fetched(Arc::clone(&handover)))));
+        self.aside(|aside| *aside = Some(Box::new(Aside::Fetched(Arc::clone(&handover)))));
         if shared.fetch(token, &handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
     }
 
@@ -267,7 +295,7 @@ impl<T: AsFd> Source<T> {
         &self,
         direction: Direction,
         resumed: bool,
-        call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
+        call: &mut impl FnMut(&Source<T>, Option<&DomainReactor>) -> io::Result<R>,
     ) -> Option<io::Result<R>> {
         let current = reactor::current();
         let here = self.arrive(current.as_deref()).ok()?.and_then(|token| Some((current.as_deref()?, token)));
@@ -276,7 +304,7 @@ impl<T: AsFd> Source<T> {
         }
         self.short.set(false);
         loop {
-            let result = call(self);
+            let result = call(self, current.as_deref());
             match result.as_ref().map_err(io::Error::kind) {
                 Err(io::ErrorKind::Interrupted) => continue,
                 Err(io::ErrorKind::WouldBlock) => {
@@ -345,13 +373,13 @@ impl<T: AsFd> Source<T> {
     #[cold]
     fn join(&self, reactor: &DomainReactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
         let token = reactor.join(fd, direction)?;
-        self.place.0.set(Some((Arc::clone(reactor.shared()), token)));
+        self.place.set(Arc::clone(reactor.shared()), token);
         Ok(token)
     }
 
     /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
     pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
-        if self.readers.get() == 0 && self.has_nothing_aside() {
+        if self.readers.get() == 0 && !self.any_aside.get() {
             return None; // So it is with every reactor that puts nothing aside.
         }
         self.offer_aside(take)

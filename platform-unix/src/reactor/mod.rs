@@ -120,9 +120,9 @@ pub(crate) fn current() -> Option<Rc<DomainReactor>> {
     current.ok().flatten()
 }
 
-/// A buffer of the domain that runs on this thread, to receive into.
-pub(crate) fn lend() -> io::Result<Lent> {
-    match current() {
+/// A buffer of the current domain, to receive into.
+pub(crate) fn lend(current: Option<&DomainReactor>) -> io::Result<Lent> {
+    match current {
         Some(reactor) => reactor.buffers.lend(),
         None => Err(io::Error::other(
             "a buffer to receive into is lent only inside `matou_unix::run`, by a task's domain: `read` brings its own",
