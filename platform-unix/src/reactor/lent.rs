@@ -28,6 +28,7 @@ pub(crate) struct Pool {
     /// How many are kept.
     most: Cell<usize>,
     /// Free buffers, empty, each with its capacity. The last one used is the first one lent: the processor has it at hand.
+    #[expect(clippy::vec_box, reason = "it is the box that is lent")]
     kept: RefCell<Vec<Box<Buffer>>>,
 }
 
