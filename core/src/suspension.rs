@@ -179,7 +179,7 @@ impl Drop for Point {
             {
                 domain.trace(|| EventKind::GiveUp { task, point: self.id });
             }
-            domain.points.close(self.id)
+            domain.close_point(self.id)
         })
         .flatten();
         drop(waker);

@@ -97,7 +97,7 @@ pub(crate) struct Driver<'a, E: Events> {
     /// The event source failed, or there is none: what remains is to end in order, without it.
     broken: Cell<bool>,
     root: Option<TaskRef>,
-    /// The main task was made runnable: all domains have started.
+    /// The main task was made runnable: all domains have started. On other domains from the beginning.
     begun: Cell<bool>,
     /// Without the heap there is nobody to wait for.
     #[cfg(feature = "alloc")]
@@ -144,7 +144,7 @@ impl<'a, E: Events> Driver<'a, E> {
             source,
             broken: Cell::new(source.is_none()),
             root,
-            begun: Cell::new(false),
+            begun: Cell::new(root.is_none()),
             #[cfg(feature = "alloc")]
             vigil: Vigil::new(domain.run().spin()),
             #[cfg(feature = "alloc")]
@@ -198,23 +198,26 @@ impl<'a, E: Events> Driver<'a, E> {
     }
 
     fn run(&self) {
+        let domain = self.domain;
         loop {
-            while self.is_ordinary() {
-                self.domain.poll_next(true);
+            // While [`step`](Self::step) would do nothing but poll the next task, or sleep: so it is between most polls.
+            while domain.goes_on() {
+                if domain.poll_one_more() {
+                    continue;
+                }
+                if !self.begun.get() || self.is_over() {
+                    break;
+                }
+                self.sleep();
+                domain.look_around();
             }
             match self.step() {
                 Stepped::Ran(_) | Stepped::Looked => {}
                 Stepped::Idle => self.sleep(),
                 Stepped::Over => return,
             }
+            domain.look_around();
         }
-    }
-
-    /// Whether [`step`](Self::step) would do nothing but poll the next task: so it is between most polls.
-    #[inline]
-    fn is_ordinary(&self) -> bool {
-        let domain = self.domain;
-        domain.has_nothing_but_tasks() && !domain.is_time_up() && !domain.run().is_aborting()
     }
 
     /// What the domain does between two polls, and the next poll if a task is runnable.
@@ -374,10 +377,7 @@ impl<'a, E: Events> Driver<'a, E> {
     /// Whether the clock, which is foreign code, has left something to do: then the domain must not sleep.
     #[cfg(feature = "alloc")]
     fn is_disturbed(&self) -> bool {
-        let panicked = self.domain.clock_panic.take();
-        let any = panicked.is_some();
-        self.domain.clock_panic.set(panicked);
-        any || !self.domain.has_nothing_to_do()
+        self.domain.has_broken_clock() || !self.domain.has_nothing_to_do()
     }
 
     /// Publishes that the domain sleeps, so that others ring. How long it may; not at all if something has arrived. Nothing is runnable.
