@@ -65,7 +65,7 @@ use crate::random::Random;
 use crate::shim::Counter;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
-use crate::task::{Header, InboxChain, TaskRef, home};
+use crate::task::{Header, InboxChain, TaskRef, home, waker};
 use crate::time::Instant;
 use crate::trace::{EventKind, Trace};
 use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
@@ -445,6 +445,17 @@ impl Domain {
     pub(crate) fn contain(place: ReportPlace, f: impl FnOnce()) {
         if let Err(panic) = catch(f) {
             if identity::is_set() { Domain::report(place, panic) } else { discard(panic) }
+        }
+    }
+
+    /// Wakes, between polls.
+    #[inline]
+    fn wake_between_polls(&self, waker: Waker) {
+        if waker::is_a_tasks(&waker) {
+            // That is no foreign code.
+            waker.wake();
+        } else {
+            self.foreign(ReportPlace::Waker, || waker.wake());
         }
     }
 
