@@ -57,7 +57,7 @@ use self::run_queue::RunQueue;
 use self::shared::{Apart, Run};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
-use crate::container::timer_queue::TimerQueue;
+use crate::container::timer_queue::{self, TimerQueue};
 use crate::id::{DomainId, PointId, TaskId};
 use crate::outcome::{Panic, catch, discard};
 use crate::platform::Interrupt;
@@ -193,7 +193,7 @@ impl Domain {
             look_at: Cell::new(config.quanta.into()),
             pause_at: Cell::new(0),
             quanta: config.quanta.into(),
-            timers: TimerQueue::new(),
+            timers: TimerQueue::new(timer_queue::FEW),
             points: Points::new(),
             hooks: Hooks::new(),
             suspends,
