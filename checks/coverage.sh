@@ -19,31 +19,17 @@
 # another user of which it could not write its counts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export LC_ALL=C CARGO_TERM_COLOR=never
-version=0.9.1
+source checks/common.sh
 
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
-command -v cargo >/dev/null || skip 'there is no cargo'
-host=$(cargo +nightly -vV 2>/dev/null | sed -n 's/^host: //p' || true)
-[ -n "$host" ] || skip 'there is no nightly toolchain of rustup: rustup toolchain install nightly --profile minimal'
-tools=$PWD/target/tools
-if ! cargo llvm-cov --version >/dev/null 2>&1; then
-    [ -x "$tools/bin/cargo-llvm-cov" ] || cargo install --quiet --locked --root "$tools" "cargo-llvm-cov@$version" ||
-        skip "cargo-llvm-cov is not there and could not be installed: cargo install --locked cargo-llvm-cov@$version"
-    export PATH=$tools/bin:$PATH
-fi
+need_nightly
+need_subcommand llvm-cov 0.9.1
 
 llvm=$(rustc +nightly -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 own=$(rustc +nightly --print sysroot)/lib/rustlib/$host/bin
 debian() { command -v "llvm-cov-$llvm" >/dev/null && command -v "llvm-profdata-$llvm" >/dev/null; }
 if [ -z "${LLVM_COV:-}" ] || [ -z "${LLVM_PROFDATA:-}" ]; then
     if [ ! -x "$own/llvm-cov" ] && ! debian; then
-        if command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
-            { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "llvm-$llvm"; } >/dev/null 2>&1 || true
-        fi
+        install_packages "llvm-$llvm" || true
         debian || rustup component add --toolchain nightly llvm-tools >/dev/null 2>&1 ||
             skip "it needs rustup's component llvm-tools for nightly, or the Debian package llvm-$llvm"
     fi
@@ -55,23 +41,11 @@ if [ -z "${LLVM_COV:-}" ] || [ -z "${LLVM_PROFDATA:-}" ]; then
     fi
 fi
 
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/coverage CARGO_PROFILE_DEV_DEBUG=0
+export CARGO_TARGET_DIR=$build/coverage CARGO_PROFILE_DEV_DEBUG=0
 unset CARGO_ENCODED_RUSTFLAGS RUSTFLAGS RUSTC_WORKSPACE_WRAPPER
 eval "$(cargo +nightly llvm-cov show-env --sh --branch --no-cfg-coverage --no-cfg-coverage-nightly 2>/dev/null)"
 # What was built from earlier sources would be in the report, too.
 [ ! -d "$CARGO_TARGET_DIR/debug" ] || cargo +nightly llvm-cov clean --workspace
-
-tests_of() { # folder: the names of its test programs, as options
-    local path name
-    for path in "$1"/tests/*.rs "$1"/tests/*/main.rs; do
-        name=${path%/main.rs}
-        name=$(basename "$name" .rs)
-        case $name in
-        '*' | ui | no_std_link | docs) ;;
-        *) echo "--test $name" ;;
-        esac
-    done
-}
 
 # The tests of the examples run these.
 cargo +nightly build --quiet -p matou-unix --examples

@@ -11,22 +11,15 @@
 # one compiler on one kind of processor; with another they are only printed, and the growth is checked all the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source checks/common.sh
 
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
-command -v cargo >/dev/null || skip 'there is no cargo'
+need_cargo
 if ! command -v valgrind >/dev/null; then
-    if ! { command -v apt-get && [ "$(id -u)" = 0 ]; } >/dev/null; then
-        skip 'there is no valgrind'
-    fi
-    apt-get install --yes --quiet valgrind >/dev/null 2>&1 || skip 'there is no valgrind, and it could not be installed'
+    install_packages valgrind || skip 'there is no valgrind, and it could not be installed'
 fi
-build=${CARGO_TARGET_DIR:-$PWD/target}/instructions
-cargo build --quiet --release --target-dir "$build" --manifest-path checks/instructions/Cargo.toml
-"$build/release/instructions" "$@"
+cargo build --quiet --release --target-dir "$build/instructions" --manifest-path checks/instructions/Cargo.toml
+"$build/instructions/release/instructions" "$@"
 case " $* " in
-*' --full '*) "$build/release/walk" 100 10000 1000000 ;;
+*' --full '*) "$build/instructions/release/walk" 100 10000 1000000 ;;
 esac
 echo "instructions: they are what they were; $SECONDS s"

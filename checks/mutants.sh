@@ -17,8 +17,7 @@
 # as noticed, and is counted apart. Memory orderings are not changed: x86 would hide it, and the models of loom-tests have seeded faults for them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export LC_ALL=C CARGO_TERM_COLOR=never
-version=27.1.0
+source checks/common.sh
 
 # file of core/src: the test programs that are about it; `lib` are those inside the crate
 tests_about() {
@@ -35,20 +34,11 @@ domain/group: dump memory orphans scope
 TABLE
 }
 
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
-command -v cargo >/dev/null || skip 'there is no cargo'
+need_cargo
 command -v perl >/dev/null || skip 'there is no perl'
-tools=$PWD/target/tools
-if ! cargo mutants --version >/dev/null 2>&1; then
-    [ -x "$tools/bin/cargo-mutants" ] || cargo install --quiet --locked --root "$tools" "cargo-mutants@$version" ||
-        skip "cargo-mutants is not there and could not be installed: cargo install --locked cargo-mutants@$version"
-    export PATH=$tools/bin:$PATH
-fi
+need_subcommand mutants 27.1.0
 
-work=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+work=$build/mutants
 tree=$work/tree
 rm -rf "$tree"
 mkdir -p "$tree"

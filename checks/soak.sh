@@ -15,17 +15,13 @@
 # All the while it gets SIGUSR1, and prints its tasks. It needs Linux (`/proc`), a stable Rust toolchain, and 1000 descriptors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source checks/common.sh
 
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
 [ "$(uname -s)" = Linux ] || skip 'the figures are read from /proc, as Linux has it'
-command -v cargo >/dev/null || skip 'there is no cargo'
+need_cargo
 ulimit -n 4096 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 1000 ] || skip "1000 descriptors are needed, $(ulimit -n) are allowed"
 
-build=${CARGO_TARGET_DIR:-$PWD/target}
 unset MATOU_DOMAINS MATOU_QUANTA MATOU_TRACE MATOU_BIRTHS
 cargo build --quiet --release --target-dir "$build/soak" --manifest-path checks/soak/Cargo.toml
 soak=$build/soak/release/soak

@@ -17,14 +17,11 @@
 # ThreadSanitizer does not know fences that stand alone, of which there are none in matou (this script looks), and no accesses of the kernel.
 #
 # Not run are the tests that run the compiler or other programs of the build, not the library: `ui`, `no_std_link`, `docs`, `examples`, and
-# doctests.
+# doctests; nor those on one thread (`simulated`, `simulation`), in which no race can be.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source checks/common.sh
 
-skip() {
-    echo "skipped: $1"
-    exit 0
-}
 target=x86_64-unknown-linux-gnu
 [ "$(uname -sm)" = 'Linux x86_64' ] || skip "on $(uname -sm) nothing of this was tried"
 
@@ -48,10 +45,8 @@ else
     [ -n "$library" ] || skip "there is neither rustup's nightly with rust-src, nor a toolchain of rustup with a runtime library"
     if ! debian; then
         packages='rustc-web cargo-web rust-web-src'
-        command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || skip "it needs rustup's nightly with rust-src, or the Debian packages $packages"
         # shellcheck disable=SC2086 # One word each.
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $packages; } >/dev/null 2>&1 ||
-            skip "the Debian packages $packages could not be installed"
+        install_packages $packages || skip "it needs rustup's nightly with rust-src, or the Debian packages $packages"
         debian || skip 'the Debian packages are there, and something is still missing'
     fi
     # Building the standard library is not stable yet: that is what the bootstrap variable is for.
@@ -62,33 +57,21 @@ else
 fi
 echo "tsan: with $("${cargo[@]}" --version)"
 
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/tsan CARGO_TERM_COLOR=never
-export CARGO_BUILD_TARGET=$target RUSTFLAGS=$flags
+export CARGO_TARGET_DIR=$build/tsan CARGO_BUILD_TARGET=$target RUSTFLAGS=$flags
 unset CARGO_ENCODED_RUSTFLAGS RUSTC_WORKSPACE_WRAPPER
 # A few at a time: each test has threads of its own, and runs some ten times as long.
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:second_deadlock_stack=1} RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}
-build=(-Zbuild-std=std,panic_unwind,test)
+std=(-Zbuild-std=std,panic_unwind,test)
 
 if [ $# -gt 0 ]; then
-    exec "${cargo[@]}" test "${build[@]}" "$@"
+    exec "${cargo[@]}" test "${std[@]}" "$@"
 fi
-
-tests_of() { # folder: the names of its test programs, as options
-    local path name
-    for path in "$1"/tests/*.rs; do
-        name=$(basename "$path" .rs)
-        case $name in
-        ui | no_std_link | docs) ;;
-        *) echo "--test $name" ;;
-        esac
-    done
-}
 
 failed=()
 # shellcheck disable=SC2046 # One word each.
-"${cargo[@]}" test "${build[@]}" --no-fail-fast -p matou-core --features std --lib $(tests_of core) || failed+=(matou-core)
+"${cargo[@]}" test "${std[@]}" --no-fail-fast -p matou-core --features std --lib $(tests_of core simulated simulation) || failed+=(matou-core)
 # shellcheck disable=SC2046
-"${cargo[@]}" test "${build[@]}" --no-fail-fast -p matou-unix --lib $(tests_of platform-unix) || failed+=(matou-unix)
+"${cargo[@]}" test "${std[@]}" --no-fail-fast -p matou-unix --lib $(tests_of platform-unix examples) || failed+=(matou-unix)
 if [ ${#failed[@]} -gt 0 ]; then
     echo "tsan: FAILED in ${failed[*]}" >&2
     exit 1

@@ -195,7 +195,12 @@ impl<T, E> Promise<T, E> {
         if !is_linked(self.task) {
             return Poll::Ready(());
         }
-        Domain::with(|domain| keep_waker(domain, self.task, cx));
+        Domain::with(|domain| {
+            // A stranger, whose request was the violation, is not woken: the child may have been delivered, and nobody would take the waker.
+            if domain.current() == parent_of(self.task) {
+                keep_waker(domain, self.task, cx);
+            }
+        });
         Poll::Pending
     }
 
@@ -259,6 +264,7 @@ fn request(domain: &Domain, task: TaskRef) {
 fn keep_waker(domain: &Domain, task: TaskRef, cx: &Context<'_>) {
     // SAFETY: *Counted*: the caller holds the task.
     let header = unsafe { task.as_ref() };
+    debug_assert!(!header.parent_flags.has(parent::DELIVERED), "*Awaited*: what was delivered wakes nobody any more");
     let old = header.waker.take();
     let first = old.is_none();
     match parent_of(task).filter(|&parent| waker::is_of(cx.waker(), parent)) {

@@ -12,6 +12,7 @@ use matou_core::hook::{self, Hook};
 use matou_core::sync::Notify;
 use matou_core::{ReportPlace, await_all, call, current_task, domain, spawn, yield_now};
 use support::family::{Gate, Journal, Reports, at_drop, go, go_reporting, pinned};
+use support::leak::leak;
 use support::wakers::panic_of;
 
 fn counter() -> (Rc<Cell<usize>>, impl FnMut() + 'static) {
@@ -233,7 +234,7 @@ fn r46_a_hook_added_at_the_very_end_of_a_run_is_dropped_in_it() {
         let waker = on_wake_owning(adds);
         let mut sleep = Box::pin(matou_core::time::sleep(std::time::Duration::from_secs(1000)));
         assert!(sleep.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-        std::mem::forget(sleep);
+        leak(sleep);
     });
     assert!(ended.is_ok());
     assert_eq!(REPORTS.take(), [(ReportPlace::Hook, 0, "a hook whose destructor panics".into())]);

@@ -21,6 +21,7 @@ use matou_core::time::{Instant, Sleep, sleep_until};
 use matou_core::trace::{Event, EventKind, Trace};
 use matou_core::{Config, DomainId, EventsError, PointId, Resource, RunError, Task, await_all, domain, hook, run, spawn, yield_now};
 use support::family::{Journal, at_drop, go, pinned};
+use support::leak::leak;
 use support::wakers::poll_under;
 use support::{Bell, ByHand, Threads};
 
@@ -201,10 +202,11 @@ fn a_survey_whose_last_poll_finds_it_complete_keeps_no_waker() {
     impl Wake for Again {
         fn wake(self: Arc<Self>) {
             let mut survey = self.0.lock().unwrap().take().unwrap();
-            let bomb = Waker::from(Arc::new(Bomb));
-            assert_eq!(Pin::new(&mut survey).poll(&mut Context::from_waker(&bomb)), Poll::Ready(()));
+            let bomb = Arc::new(Bomb);
+            let waker = Waker::from(bomb.clone());
+            assert_eq!(Pin::new(&mut survey).poll(&mut Context::from_waker(&waker)), Poll::Ready(()));
             drop(survey);
-            std::mem::forget(bomb);
+            leak((bomb, waker));
         }
     }
     go(0, 0, async {

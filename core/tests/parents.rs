@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use matou_core::{
@@ -21,7 +22,7 @@ use matou_core::{
 };
 use support::family::*;
 use support::leak::leak;
-use support::wakers::poll_under;
+use support::wakers::{Ring, poll_under};
 
 // ---- R3
 
@@ -706,6 +707,28 @@ fn r05_a_stranger_that_ends_in_the_same_poll_has_broken_the_rule_all_the_same() 
         }));
         assert_eq!(violation.others, 0);
         assert!(matches!(violation.kind, ViolationKind::NotAChild { .. }));
+    });
+}
+
+#[test]
+fn r05_a_stranger_leaves_no_waker_with_anothers_child_that_has_ended() {
+    each(|reach, seed| {
+        let (ring, waker) = Ring::new();
+        violation(go(1, seed, async {
+            let child = reach.start(|| async {});
+            until(|| child.is_ended()).await;
+            let stranger = spawn(async move {
+                let own = spawn(async {});
+                until(|| own.is_ended()).await;
+                // Its own may give the result; then the cancellation of the other is the violation.
+                let mut first = await_first(vec![own, child]);
+                let _ = poll_under(&mut first, &waker);
+                drop(waker);
+                parked().await;
+            });
+            stranger.await.unwrap();
+        }));
+        assert_eq!(Arc::strong_count(&ring), 1, "the waker was never dropped");
     });
 }
 

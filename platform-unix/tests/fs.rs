@@ -525,7 +525,7 @@ fn a_read_that_is_forgotten_before_it_was_asked_for_keeps_nothing(setup: &Setup)
             let mut buf = [0; 4];
             let mut read = Box::pin(file.read(&mut buf));
             assert!(begin(read.as_mut()).await.is_pending());
-            std::mem::forget(read);
+            leak(read);
         }
         file.stream_position().await?; // Never ready, were the file's buffer with one of them.
         io::Result::Ok(())

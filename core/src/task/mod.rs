@@ -18,7 +18,7 @@
 //! # Invariants
 //!
 //! - *Awaited*: the waker that waits for a child's end is the parent's own, uncounted, or another. It is in the child's header only while the
-//!   child is linked, so by *Kept* the parent outlives it there.
+//!   child is linked, so by *Kept* the parent outlives it there, and only until the child is delivered, which takes it out.
 //! - *Counted*: a header is valid while it has holders. Four kinds of them count: the home domain until it has no link to the task any
 //!   more, the parent's list of children, the promise, and each waker. The list and the promise, and the home domain too where it is the
 //!   parent's, are *near*: one thread's, which counts them in `near`; together they are one holder in the state word.

@@ -5,7 +5,11 @@
 //! - the chapters for those who come from Miou answer every public item of Miou, as `miou/*.txt` list them.
 //!   The lists were made from the interfaces `miou.mli`, `miou_unix.mli` and those they include, and from the changes up to Miou 0.10.
 //!
+//! The pages on what shows that it holds are looked at in `evidence.rs`.
+//!
 //! The scan reads the sources as `rustfmt` leaves them, line by line: it needs no compiler and sees what macros make, too.
+
+mod evidence;
 
 use std::collections::BTreeSet;
 use std::fs;
