@@ -63,6 +63,7 @@ impl Point {
     ///
     /// # Errors
     /// See [`PointError`].
+    #[inline]
     pub fn new() -> Result<Point, PointError> {
         Domain::with(|domain| {
             if !domain.suspends {
