@@ -28,7 +28,7 @@ use support::Threads;
 use support::family::{Dice, Reports};
 use support::leak::leak;
 use support::probe::{Flag, race};
-use support::wakers::poll_under;
+use support::wakers::{Ring, poll_under};
 
 /// Keeps every event.
 #[derive(Default)]
@@ -702,6 +702,19 @@ fn check(events: &[Event], seed: u64) {
     assert_eq!(live.len(), ended.len(), "seed {seed}: every task ends");
     assert!(running.is_empty() && owned.is_empty() && waiting.is_empty(), "seed {seed}");
     assert!(seed != 1 || ended.len() > 3, "the programs do something");
+}
+
+#[test]
+fn who_waits_with_one_waker_after_another_is_told_once() {
+    let kept = Kept::new();
+    let ran = run(&Threads::new(0), Config::new().trace(kept), async {
+        let mut waits = Box::pin(Point::new().unwrap().suspend(|_| Ok::<(), ()>(())));
+        for (_ring, waker) in [Ring::new(), Ring::new()] {
+            assert!(poll_under(&mut waits, &waker).is_pending());
+        }
+    });
+    assert!(ran.is_ok());
+    assert_eq!(kept.take().iter().filter(|event| matches!(event.kind, EventKind::Suspend { .. })).count(), 1);
 }
 
 #[test]

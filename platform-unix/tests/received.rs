@@ -6,6 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -22,6 +23,8 @@ everywhere! {
     of_a_socket_that_a_task_owns
     no_more_at_once_than_a_buffer_holds
     without_memory_for_a_buffer_no_byte_is_taken
+    what_is_lent_is_seen_as_its_bytes
+    after_its_result_a_call_is_not_polled
     two_receivers_of_one_stream
     several_are_held_at_a_time
     r34_a_receive_dropped_early_loses_nothing
@@ -124,6 +127,31 @@ fn without_memory_for_a_buffer_no_byte_is_taken(setup: &Setup) {
         io::Result::Ok(())
     };
     setup.builder(0).lent_buffer(isize::MAX as usize).run(main).unwrap();
+}
+
+fn what_is_lent_is_seen_as_its_bytes(setup: &Setup) {
+    setup.run(0, async {
+        let (one, other) = pair().await?;
+        one.write_all(b"meow").await?;
+        let received = other.receive().await?;
+        assert_eq!((received.as_ref(), format!("{received:?}")), (&b"meow"[..], format!("Received({:?})", b"meow")));
+        io::Result::Ok(())
+    });
+}
+
+fn after_its_result_a_call_is_not_polled(setup: &Setup) {
+    async fn refuses(call: impl Future) {
+        let mut call = pin!(call);
+        call.as_mut().await;
+        let again = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| drop(call.as_mut().poll(cx)))))).await;
+        assert_eq!(*again.unwrap_err().downcast::<&str>().unwrap(), "a call was polled after its result");
+    }
+    setup.run(0, async {
+        let (one, other) = pair().await?;
+        refuses(one.write(b"meow")).await;
+        refuses(other.receive()).await;
+        io::Result::Ok(())
+    });
 }
 
 fn two_receivers_of_one_stream(setup: &Setup) {

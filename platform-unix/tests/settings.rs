@@ -57,7 +57,7 @@ fn the_reactor_is_the_one_asked_for_or_the_first_there_is() {
         assert_eq!(used(Builder::new().reactor(reactor)), Some(reactor));
         assert_eq!(reactor.to_string().parse(), Ok(reactor));
     }
-    assert!("select".parse::<Reactor>().is_err());
+    assert_eq!("select".parse::<Reactor>().unwrap_err().to_string(), "a reactor is `uring`, `epoll` or `poll`");
     let first = if cfg!(matou_test_poll) {
         Reactor::Poll
     } else if cfg!(matou_test_uring) {

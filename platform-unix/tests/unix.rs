@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net as std_net;
+use std::rc::Rc;
 use std::time::Duration;
 
 use matou_unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -25,6 +26,7 @@ everywhere! {
     r34_a_read_that_times_out_loses_nothing
     r45_streams_and_listeners_move
     many_clients_of_a_short_queue
+    more_begin_to_wait_at_once_than_a_ring_takes
     datagrams_to_a_path
     datagrams_between_two_without_a_name
     datagrams_hold_their_sender_back
@@ -281,6 +283,28 @@ fn many_clients_of_a_short_queue(setup: &Setup) {
         assert_eq!(server.await?, (0..MANY as u8).collect::<Vec<_>>());
         io::Result::Ok(())
     });
+}
+
+/// With io_uring each wait is an operation, of which a ring takes 256 at a time.
+fn more_begin_to_wait_at_once_than_a_ring_takes(setup: &Setup) {
+    let main = async {
+        let pairs = (0..150).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>()?;
+        let ends: Vec<_> = pairs.into_iter().flat_map(|(one, other)| [Rc::new(one), Rc::new(other)]).collect();
+        let read = async |end: Rc<UnixStream>| {
+            let mut number = [0; 4];
+            end.read_exact(&mut number).await.map(|()| u32::from_ne_bytes(number))
+        };
+        let reads: Vec<_> = ends.iter().map(|end| spawn(read(end.clone()))).collect();
+        time::sleep(Duration::from_millis(1)).await; // All are polled, and the reactor has looked.
+        for (number, end) in (0_u32..).zip(&ends) {
+            end.write_all(&number.to_ne_bytes()).await?;
+        }
+        for (number, read) in (0_u32..).zip(reads) {
+            assert_eq!(read.await?, number ^ 1, "from the other end");
+        }
+        io::Result::Ok(())
+    };
+    setup.builder(0).quanta(10_000).run(main).unwrap(); // It looks once, when all wait.
 }
 
 fn datagrams_to_a_path(setup: &Setup) {
