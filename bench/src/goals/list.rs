@@ -50,6 +50,8 @@ const CONNECTIONS: [usize; 4] = [1, 50, 1000, 10_000];
 const AT_ONCE: [usize; 2] = [1, 16];
 /// What "none" is where it is counted while the machine does other things, too.
 const NONE: f64 = 0.01;
+/// What the loops themselves make: a few things for a thousand operations and more.
+const MADE: f64 = 0.001;
 /// Bytes of a task as DESIGN states them: its future and at most 128, where the future is of 16.
 const TASK: f64 = 144.0;
 
@@ -114,10 +116,14 @@ fn operations() -> Vec<Goal> {
         Kind::Timers,
         Kind::Call,
     ];
+    let unallocated =
+        [Kind::SpawnAwait, Kind::SpawnAwaitMany, Kind::YieldTwo, Kind::YieldMany, Kind::HandOff, Kind::SpawnCancel, Kind::Call];
     [
         each((4, "micro"), TIME.what, times.map(Kind::name), ("matou", Over::Best), Bound::AtMost(0.5)),
         each((4, "micro"), HEAP.what, [Kind::Heap.name()], ("matou", Over::Nothing), Bound::AtMost(TASK)),
-        each((4, "micro"), ALLOCATIONS.what, times.map(Kind::name), ("matou", Over::Nothing), Bound::AtMost(0.0)),
+        each((4, "micro"), ALLOCATIONS.what, unallocated.map(Kind::name), ("matou", Over::Nothing), Bound::AtMost(MADE)),
+        // Each of the timers of `micro` has a task of its own that is made for it.
+        each((4, "growth"), growth::of(Kind::TimerAmong, ALLOCATIONS.what), [10_000], ("matou", Over::Nothing), Bound::AtMost(MADE)),
     ]
     .concat()
 }

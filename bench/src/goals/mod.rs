@@ -147,7 +147,8 @@ fn page(results: &Results) -> String {
         "## Goals\n\n\
          {} goals: {} reached, {} reached within the interval (the median is beyond the goal, the interval is not), {} missed, {} not \
          measured. A goal is missed when the whole interval is beyond it; a figure without an interval was counted once, or in too few \
-         rounds, and is judged by itself. A quotient is paired, window by window. By `matou-bench goals`, from the tables below.\n\n",
+         rounds, and is judged by itself. A quotient is paired, window by window. That all of 10,000 connections are served is seen from \
+         there being a rate: a window in which one of them has no answer is an error. By `matou-bench goals`, from the tables below.\n\n",
         goals.len(),
         count(Verdict::Reached),
         count(Verdict::Within),
@@ -165,7 +166,7 @@ fn page(results: &Results) -> String {
     if ahead.is_empty() {
         text.push_str("Nowhere, in what was measured.\n");
     } else {
-        text.push_str("All figures of which less is better, and of which the interval of ours by the best peer's is above 1.\n\n");
+        text.push_str("All figures of which less is better, and of which the interval of ours by the best peer's is above 1, or without an interval the figure.\n\n");
         let head = ["what", "of", "/ best peer", "table"].map(str::to_owned).to_vec();
         aligned(&mut text, &[head].into_iter().chain(ahead).collect::<Vec<_>>());
     }

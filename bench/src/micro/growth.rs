@@ -1,7 +1,7 @@
 //! `growth`: what an operation costs among 100 to 1,000,000 tasks, timers or orphans, beside a bare walk over as many cells.
 
 use super::Kind;
-use super::run::{Executors, HEAP, OPTIONS, TIME, timed};
+use super::run::{ALLOCATIONS, Executors, HEAP, OPTIONS, TIME, timed};
 use crate::Failure;
 use crate::args::Args;
 use crate::report::{Lines, Plot, Row};
@@ -44,6 +44,10 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
             match &first {
                 Some(first) => rows.push(Row::grown(&subject, grown(kind, counts[0]), first, &times)),
                 None => first = Some(times),
+            }
+            if kind == Kind::TimerAmong {
+                let counted = executors.counted(&subject, ALLOCATIONS, &answers, |figures| figures.allocations);
+                rows.push(Row { what: of(kind, ALLOCATIONS.what), ..counted });
             }
             if kind == Kind::WakeAmong {
                 rows.push(Row { what: HEAP_OF_ONE.to_owned(), ..executors.counted(&subject, HEAP, &answers, |figures| figures.live) });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::Row;
+use super::table::{Row, is_ours};
 
 /// A name, and its points.
 pub type Line = (String, Vec<(f64, f64)>);
@@ -35,8 +35,10 @@ const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 420.0;
 /// Left of the axes, right of them (for the names), above, below.
 const MARGINS: (f64, f64, f64, f64) = (70.0, 160.0, 40.0, 50.0);
-/// Colours that people who see few of them tell apart (Okabe and Ito), then dashed.
-const COLOURS: [&str; 7] = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7"];
+/// Colours that people who see few of them tell apart (Okabe and Ito); dashed the second time.
+const COLOURS: [&str; 5] = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2"];
+/// Those of ours, whose lines are thicker, too.
+const OURS: [&str; 2] = ["#d55e00", "#cc79a7"];
 
 /// All of them, one below the other, as one document.
 pub fn svg(plots: &[Plot]) -> String {
@@ -171,20 +173,26 @@ impl Plot {
             let _ = writeln!(text, "<path d=\"M{left} {at:.1}H{}\" stroke=\"#ddd\"/>", WIDTH - right);
             let _ = writeln!(text, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", left - 6.0, at + 4.0, label(tick));
         }
+        let (mut ours, mut others) = (0, 0);
         for (index, (name, points)) in self.lines.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let dash = if index < COLOURS.len() { "" } else { " stroke-dasharray=\"6 3\"" };
+            let (colours, before, width) = if is_ours(name) { (&OURS[..], &mut ours, 3) } else { (&COLOURS[..], &mut others, 2) };
+            let colour = colours[*before % colours.len()];
+            let dash = if *before < colours.len() { "" } else { " stroke-dasharray=\"6 3\"" };
+            *before += 1;
             let places: Vec<String> =
                 points.iter().filter(shown).map(|point| format!("{:.1},{:.1}", x.place(point.0), y.place(point.1))).collect();
-            let _ =
-                writeln!(text, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>", places.join(" "));
+            let _ = writeln!(
+                text,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"{dash}/>",
+                places.join(" ")
+            );
             for place in &places {
                 let (x, y) = place.split_once(',').unwrap_or_default();
                 let _ = writeln!(text, "<circle cx=\"{x}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>");
             }
             let line = top + 12.0 + 18.0 * index as f64;
             let from = WIDTH - right + 12.0;
-            let _ = writeln!(text, "<path d=\"M{from} {line}h24\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>");
+            let _ = writeln!(text, "<path d=\"M{from} {line}h24\" stroke=\"{colour}\" stroke-width=\"{width}\"{dash}/>");
             let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{}</text>", from + 30.0, line + 4.0, escaped(name));
         }
     }

@@ -79,7 +79,7 @@ impl Kind {
 /// What the second of them is built to reach.
 const PAIRS: [(&str, &str); 1] = [("matou-uring", "raw-uring")];
 
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     name.starts_with("matou")
 }
 
