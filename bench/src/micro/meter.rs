@@ -97,7 +97,8 @@ impl Watch {
                 }
                 let count = if self.meter.counting { counting::stop() } else { counting::Count::default() };
                 let cpu = kernel::own_cpu_time() - self.cpu;
-                let sleeps = kernel::own_sleeps() - self.sleeps;
+                // Less than before, if a thread has ended meanwhile.
+                let sleeps = kernel::own_sleeps().saturating_sub(self.sleeps);
                 let operations = *sum as f64;
                 let time = if spent.is_some() { self.spent } else { elapsed };
                 Some(Figures {
