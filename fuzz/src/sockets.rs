@@ -314,7 +314,7 @@ impl World {
         let mut between = Some(between);
         for _ in 0..MOST_ROUNDS {
             self.enter(home);
-            match source.attempt(direction, resumed, &mut call) {
+            match source.attempt(direction, resumed, &mut |source, _| call(source)) {
                 Some(Ok(moved)) => {
                     self.show(if moved == 0 { "end" } else { "moved" });
                     return Ok(());

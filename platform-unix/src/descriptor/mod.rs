@@ -10,7 +10,7 @@
 //! - *Non-blocking*: the descriptor is non-blocking from [`Async::new`] on; only who replaces it can break that, for itself.
 //! - *Pollable*: it is of a kind that the system reports as ready only when it is. Regular files, which are always ready, are refused.
 
-pub(crate) mod receive;
+pub(crate) mod awaited;
 pub(crate) mod source;
 
 use std::fmt;
@@ -20,7 +20,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
 
-use self::source::{Source, perform};
+use self::awaited::perform;
+use self::source::Source;
 use crate::reactor::Direction;
 
 /// A value with a descriptor that tasks can wait for: a pipe, a terminal, a device, an `eventfd`, a `pidfd`.

@@ -20,15 +20,6 @@
 //! thread drops it, inside a run or not. Several sources may stand on the same descriptor (two `Async` on standard input): they
 //! share its registration, one that leaves ends it for all, and the others join anew when they next wait.
 //!
-//! # One awaited call
-//!
-//! [`perform`] is the only loop: take one effect of the budget; try the system call, unless it is known to find nothing; if it
-//! found nothing, suspend until the reactor says otherwise; again. The call itself never blocks, and nothing is held across the
-//! suspension but the caller's own buffer: dropping the future at any moment loses no byte.
-//!
-//! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
-//! checked every time (`owned`).
-//!
 //! # What came for nobody
 //!
 //! *Carried*: bytes that were put aside for a read of a stream, which was dropped before it took them, stay with the stream's source, and
@@ -39,17 +30,14 @@
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::cell::Cell;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
+use std::ptr::NonNull;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use matou_core::PointId;
-use matou_core::effect::poll_budget;
-use matou_core::suspension::Point;
 
 use crate::reactor::{self, Direction, DomainReactor, Handover, Shared, Token, Unarmed, Unread};
 
@@ -64,18 +52,21 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// How many reads wait for what is put aside where it is registered. One that was forgotten, or has lost its stream, stays counted; where
     /// the count is wrong for that it is so for a moment, since who ends the last one lets all others look again. At its most it stays.
     readers: Cell<u16>,
-    place: RefCell<Option<Place>>,
+    place: Place,
     /// Boxed, as it is rarely there.
     aside: Cell<Option<Box<Aside>>>,
+    /// Whether it is.
+    any_aside: Cell<bool>,
     /// For a stream: makes of what has the descriptor the descriptor, to be closed elsewhere.
     surrender: Option<fn(T) -> OwnedFd>,
 }
 
-/// Where a descriptor is registered.
-#[derive(Debug)]
+/// In whose domain's reactor a descriptor is registered, if it is, and as what.
+#[derive(Default)]
 struct Place {
-    shared: Arc<Shared>,
-    token: Token,
+    shared: Cell<Option<Arc<Shared>>>,
+    /// Where that is in memory, and nothing else while it is held. To be looked at without being moved.
+    at: Cell<Option<(NonZeroUsize, Token)>>,
 }
 
 /// What came for a read that did not take it. There is none while a read waits to have something put aside, unless that is being fetched.
@@ -91,16 +82,47 @@ enum Aside {
 pub(super) struct Elsewhere;
 
 impl Place {
-    fn is_at(&self, reactor: &DomainReactor) -> bool {
-        Arc::ptr_eq(&self.shared, reactor.shared())
+    fn set(&self, shared: Arc<Shared>, token: Token) {
+        self.at.set(Some((Place::address(&shared), token)));
+        self.shared.set(Some(shared));
+    }
+
+    fn take(&self) -> Option<(Arc<Shared>, Token)> {
+        let (_, token) = self.at.take()?;
+        Some((self.shared.take()?, token))
+    }
+
+    fn get(&self) -> Option<(Arc<Shared>, Token)> {
+        let (shared, token) = self.take()?;
+        self.set(Arc::clone(&shared), token);
+        Some((shared, token))
+    }
+
+    /// The token, where it is registered at this domain's reactor.
+    #[inline]
+    fn token_at(&self, reactor: &DomainReactor) -> Option<Token> {
+        self.at.get().filter(|(at, _)| *at == Place::address(reactor.shared())).map(|(_, token)| token)
+    }
+
+    #[inline]
+    fn address(shared: &Arc<Shared>) -> NonZeroUsize {
+        NonNull::from(&**shared).addr()
     }
 }
 
 impl<T: AsFd> Source<T> {
     /// Takes a descriptor that is non-blocking already.
     pub(crate) fn new(io: T) -> Source<T> {
-        let (place, aside) = (RefCell::new(None), Cell::new(None));
-        Source { io: Some(io), bordered: false, short: Cell::new(false), readers: Cell::new(0), place, aside, surrender: None }
+        Source {
+            io: Some(io),
+            bordered: false,
+            short: Cell::new(false),
+            readers: Cell::new(0),
+            place: Place::default(),
+            aside: Cell::new(None),
+            any_aside: Cell::new(false),
+            surrender: None,
+        }
     }
 
     /// The same, for a stream that has borders within.
@@ -155,32 +177,30 @@ impl<T: AsFd> Source<T> {
 
     /// Nothing is put aside from now on where this is registered, if that is here, until a read waits again; what was is carried.
     fn stop_putting_aside(&self) {
-        if let Ok(Some(_)) = self.arrive(reactor::current().as_deref())
-            && let Some(place) = &*self.place.borrow()
-        {
-            self.quit(place);
+        if let Ok(Some(_)) = self.arrive(reactor::current().as_deref()) {
+            self.quit();
         }
     }
 
     /// Leaves the domain it is registered at. Not called while something is to be fetched from there.
     fn leave(&self) {
-        if let Some(place) = self.place.take() {
-            self.quit(&place);
-            place.shared.leave(self.as_fd(), place.token);
-        }
+        let Some((shared, token)) = self.place.get() else { return };
+        self.quit();
+        self.place.take();
+        shared.leave(self.as_fd(), token);
     }
 
     /// If something may have been put aside here, takes it along.
-    fn quit(&self, place: &Place) {
+    fn quit(&self) {
         if self.readers.replace(0) > 0 {
-            let unread = reactor::with_current(|current| current.filter(|reactor| place.is_at(reactor))?.quit(place.token));
+            let unread = self.here(DomainReactor::quit).flatten();
             self.carry(unread);
         }
     }
 
     fn carry(&self, unread: Option<Box<Unread>>) {
         if let Some(unread) = unread {
-            let before = self.aside.replace(Some(Box::new(Aside::Carried(unread))));
+            let before = self.aside(|aside| aside.replace(Box::new(Aside::Carried(unread))));
             debug_assert!(before.is_none(), "nothing is put aside while something is carried");
         }
     }
@@ -189,12 +209,16 @@ impl<T: AsFd> Source<T> {
     fn aside<R>(&self, f: impl FnOnce(&mut Option<Box<Aside>>) -> R) -> R {
         let mut aside = self.aside.take();
         let result = f(&mut aside);
+        self.any_aside.set(aside.is_some());
         self.aside.set(aside);
         result
     }
 
     /// Looks at what is carried, if anything is, and forgets it once it is empty. `f` runs no foreign code.
     fn with_carried<R>(&self, f: impl FnOnce(&mut Unread) -> R) -> Option<R> {
+        if !self.any_aside.get() {
+            return None;
+        }
         self.aside(|aside| {
             let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
             let result = f(unread);
@@ -220,50 +244,50 @@ impl<T: AsFd> Source<T> {
 
     /// Calls `f` with the reactor this descriptor is registered at, if that is the current domain's.
     fn here<R>(&self, f: impl FnOnce(&DomainReactor, Token) -> R) -> Option<R> {
-        match &*self.place.borrow() {
-            Some(place) => reactor::with_current(|current| {
-                let reactor = current.filter(|reactor| place.is_at(reactor))?;
-                Some(f(reactor, place.token))
-            }),
-            None => None,
-        }
+        let reactor = reactor::current()?;
+        Some(f(&reactor, self.place.token_at(&reactor)?))
     }
 
     /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards, unless something has to be fetched first.
+    #[inline]
     pub(super) fn arrive(&self, current: Option<&DomainReactor>) -> Result<Option<Token>, Elsewhere> {
+        match current.and_then(|reactor| self.place.token_at(reactor)) {
+            Some(token) if !self.any_aside.get() => Ok(Some(token)),
+            here => self.arrive_anew(here),
+        }
+    }
+
+    /// The same, which is rare: where it is registered `here`, something is aside.
+    #[inline(never)]
+    fn arrive_anew(&self, here: Option<Token>) -> Result<Option<Token>, Elsewhere> {
+        let Some((shared, token)) = self.place.get() else { return Ok(None) };
         let fetching = self.fetching();
-        let mut fetched = None;
-        match &*self.place.borrow() {
-            None => return Ok(None),
-            Some(place) if fetching.is_none() && current.is_some_and(|reactor| place.is_at(reactor)) => return Ok(Some(place.token)),
-            Some(place) if fetching.is_none() && self.readers.get() == 0 => {}
-            Some(place) => {
-                let handover = fetching.unwrap_or_default();
-                if !place.shared.fetched(place.token, &handover) {
-                    return Err(Elsewhere);
-                }
-                fetched = Some(handover);
+        if fetching.is_none() {
+            if here.is_some() {
+                return Ok(here);
+            }
+            if self.readers.get() == 0 {
+                self.leave();
+                return Ok(None);
             }
         }
-        match fetched {
-            None => self.leave(),
-            Some(handover) => {
-                self.place.take();
-                self.readers.set(0);
-                self.aside.take();
-                self.carry(handover.take());
-            }
+        let handover = fetching.unwrap_or_default();
+        if !shared.fetched(token, &handover) {
+            return Err(Elsewhere);
         }
+        self.place.take();
+        self.readers.set(0);
+        self.aside(Option::take);
+        self.carry(handover.take());
         Ok(None)
     }
 
     /// Has what was put aside elsewhere fetched: `point` is resumed when it is there.
     fn fetch(&self, reactor: &DomainReactor, point: PointId) -> Result<(), Unarmed> {
-        let place = self.place.borrow();
-        let Some(at) = &*place else { return Err(Unarmed::Ready) };
+        let Some((shared, token)) = self.place.get() else { return Err(Unarmed::Ready) };
         let handover = self.fetching().unwrap_or_default();
-        self.aside.set(Some(Box::new(Aside::Fetched(Arc::clone(&handover)))));
-        if at.shared.fetch(at.token, &handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
+        self.aside(|aside| *aside = Some(Box::new(Aside::Fetched(Arc::clone(&handover)))));
+        if shared.fetch(token, &handover, reactor.shared(), point) { Err(Unarmed::Ready) } else { Ok(()) }
     }
 
     /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
@@ -271,16 +295,16 @@ impl<T: AsFd> Source<T> {
         &self,
         direction: Direction,
         resumed: bool,
-        call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
+        call: &mut impl FnMut(&Source<T>, Option<&DomainReactor>) -> io::Result<R>,
     ) -> Option<io::Result<R>> {
-        let current = reactor::current(); // Held, not borrowed: *Foreign first*.
+        let current = reactor::current();
         let here = self.arrive(current.as_deref()).ok()?.and_then(|token| Some((current.as_deref()?, token)));
         if !resumed && here.is_some_and(|(reactor, token)| reactor.is_dry(token, direction)) {
             return None;
         }
         self.short.set(false);
         loop {
-            let result = call(self);
+            let result = call(self, current.as_deref());
             match result.as_ref().map_err(io::Error::kind) {
                 Err(io::ErrorKind::Interrupted) => continue,
                 Err(io::ErrorKind::WouldBlock) => {
@@ -316,47 +340,53 @@ impl<T: AsFd> Source<T> {
         self.arm_for(direction, None, false, point).map(|_| ())
     }
 
-    /// The same; for the read of a stream, `room` says how many bytes it has room for, and what comes may be put aside for it. Says whether it
+    /// The same; for the read of a stream, `room` says, if asked, how many bytes it has room for, and what comes may be put aside for it. Says whether it
     /// will be: then the read is counted, if it was not `counted` before, and says when it is [done](Source::done).
-    pub(super) fn arm_for(&self, direction: Direction, room: Option<usize>, counted: bool, point: PointId) -> Result<bool, Unarmed> {
-        let fd = self.as_fd(); // *Foreign first*.
-        reactor::with_current(|current| {
-            let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
-            let Ok(here) = self.arrive(current) else { return self.fetch(reactor, point).map(|()| false) };
-            if room.is_some() && self.with_carried(|_| ()).is_some() {
-                return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
+    pub(super) fn arm_for(
+        &self,
+        direction: Direction,
+        room: Option<&dyn Fn() -> usize>,
+        counted: bool,
+        point: PointId,
+    ) -> Result<bool, Unarmed> {
+        let (fd, current) = (self.as_fd(), reactor::current());
+        let reactor = current.as_deref().ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
+        let Ok(here) = self.arrive(Some(reactor)) else { return self.fetch(reactor, point).map(|()| false) };
+        if room.is_some() && self.with_carried(|_| ()).is_some() {
+            return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
+        }
+        let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
+            Some(armed) => armed?,
+            None => {
+                let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
+                // It has just joined: if it were not there, it would look again.
+                reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))?
             }
-            let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
-                Some(armed) => armed?,
-                None => {
-                    let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
-                    // It has just joined: if it were not there, it would look again.
-                    reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))?
-                }
-            };
-            if received && (!counted || self.readers.get() == 0) {
-                self.readers.set(self.readers.get().saturating_add(1));
-            }
-            Ok(received)
-        })
+        };
+        if received && (!counted || self.readers.get() == 0) {
+            self.readers.set(self.readers.get().saturating_add(1));
+        }
+        Ok(received)
     }
 
     /// Registers it here, where it was not known, or by a token that is old.
     #[cold]
     fn join(&self, reactor: &DomainReactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Token> {
         let token = reactor.join(fd, direction)?;
-        match &mut *self.place.borrow_mut() {
-            Some(place) => place.token = token, // Another source on the descriptor has left.
-            place => *place = Some(Place { shared: Arc::clone(reactor.shared()), token }),
-        }
+        self.place.set(Arc::clone(reactor.shared()), token);
         Ok(token)
     }
 
     /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
     pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
-        if self.readers.get() == 0 && self.aside(|aside| aside.is_none()) {
+        if self.readers.get() == 0 && !self.any_aside.get() {
             return None; // So it is with every reactor that puts nothing aside.
         }
+        self.offer_aside(take)
+    }
+
+    #[inline(never)]
+    fn offer_aside<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
         let current = reactor::current();
         let here = self.arrive(current.as_deref()).ok()?;
         let carried = self.carried(take);
@@ -375,13 +405,17 @@ impl<T: AsFd> Source<T> {
 
     /// A read that was counted waits no more.
     pub(super) fn done(&self) {
-        let place = self.place.borrow();
-        let Some(place) = place.as_ref().filter(|_| self.fetching().is_none()) else { return };
+        if self.fetching().is_some() {
+            return;
+        }
         match self.readers.get() {
             0 | u16::MAX => {}
-            1 if reactor::with_current(|current| current.is_some_and(|reactor| place.is_at(reactor))) => self.quit(place),
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
-            1 => {}
+            1 => {
+                if self.here(|_, _| ()).is_some() {
+                    self.quit();
+                }
+            }
             more => self.readers.set(more - 1),
         }
     }
@@ -407,119 +441,11 @@ impl<T: AsFd> Drop for Source<T> {
             return;
         }
         if self.arrive(reactor::current().as_deref()).is_err()
-            && let Some(place) = self.place.take()
+            && let Some((shared, token)) = self.place.get()
             && let (Some(surrender), Some(io)) = (self.surrender, self.io.take())
         {
-            return place.shared.close(place.token, surrender(io));
+            return shared.close(token, surrender(io));
         }
         self.leave(); // Before the descriptor is closed.
     }
-}
-
-/// What leads to a descriptor.
-pub(crate) trait Holder {
-    /// What has the descriptor.
-    type Io: AsFd;
-
-    /// Calls `f` with its source, or says why there is none to be had.
-    fn hold<R>(&self, f: impl FnOnce(&Source<Self::Io>) -> R) -> io::Result<R>;
-}
-
-impl<T: AsFd> Holder for Source<T> {
-    type Io = T;
-
-    fn hold<R>(&self, f: impl FnOnce(&Source<T>) -> R) -> io::Result<R> {
-        Ok(f(self))
-    }
-}
-
-/// Does one awaited system call, waiting where it would block.
-pub(crate) fn perform<H, R, F>(holder: &H, direction: Direction, call: F) -> Perform<'_, H, F>
-where
-    H: Holder,
-    F: FnMut(&Source<H::Io>) -> io::Result<R>,
-{
-    Perform { holder, call, point: None, direction, stage: Stage::New }
-}
-
-/// The future of [`perform`]. It is written by hand because it is what a connection that waits is made of: there is nothing in it twice.
-#[must_use = "a call is made only when this is awaited"]
-pub(crate) struct Perform<'a, H, F> {
-    holder: &'a H,
-    call: F,
-    /// Where it waits.
-    point: Option<Point>,
-    direction: Direction,
-    stage: Stage,
-}
-
-/// How far a call is.
-enum Stage {
-    /// It has not taken its effect from the budget.
-    New,
-    /// It is tried, or waits.
-    Begun,
-    /// It gave its result.
-    Over,
-}
-
-// Nothing in it is pinned: the call is only called.
-impl<H, F> Unpin for Perform<'_, H, F> {}
-
-impl<H, R, F> Future for Perform<'_, H, F>
-where
-    H: Holder,
-    F: FnMut(&Source<H::Io>) -> io::Result<R>,
-{
-    type Output = io::Result<R>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
-        let this = self.get_mut();
-        match this.stage {
-            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
-            Stage::Begun => {}
-            Stage::Over => panic!("a call was polled after its result"),
-        }
-        this.stage = Stage::Begun;
-        let mut resumed = false;
-        let result = loop {
-            if let Some(point) = &mut this.point {
-                let waited = ready!(poll_wait(point, this.holder, this.direction, cx));
-                this.point = None;
-                if let Err(error) = waited {
-                    break Err(error);
-                }
-                resumed = true;
-            }
-            match this.holder.hold(|source| source.attempt(this.direction, resumed, &mut this.call)) {
-                Ok(None) => {}
-                Ok(Some(result)) => break result,
-                Err(error) => break Err(error),
-            }
-            match Point::new() {
-                Ok(point) => this.point = Some(point),
-                Err(error) => break Err(error.into()),
-            }
-        };
-        this.stage = Stage::Over;
-        Poll::Ready(result)
-    }
-}
-
-/// Waits at a point until a call in `direction`, which just found nothing, may find something.
-fn poll_wait(point: &mut Point, holder: &impl Holder, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let resumed = ready!(point.poll_suspend(cx, |id| match holder.hold(|source| source.arm(direction, id)) {
-        Ok(armed) => armed,
-        Err(error) => Err(Unarmed::Failed(error)),
-    }));
-    Poll::Ready(match resumed {
-        Ok(()) | Err(Unarmed::Ready) => Ok(()),
-        Err(Unarmed::Failed(error)) => Err(error),
-    })
-}
-
-/// Waits until a call in `direction`, which just found nothing, may find something.
-pub(crate) async fn wait(holder: &impl Holder, direction: Direction) -> io::Result<()> {
-    let mut point = Point::new()?;
-    poll_fn(|cx| poll_wait(&mut point, holder, direction, cx)).await
 }

@@ -14,7 +14,8 @@ use super::options::TcpListenerBuilder;
 use super::socket::socket;
 use super::stream::TcpStream;
 use super::sys;
-use crate::descriptor::source::{Holder, Source, perform};
+use crate::descriptor::awaited::{Holder, perform};
+use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
 /// A TCP socket that accepts connections.

@@ -18,7 +18,8 @@ use super::resolve::ToSocketAddrs;
 use super::socket::socket;
 use super::sys;
 use super::transfer::stream_methods;
-use crate::descriptor::source::{Source, perform};
+use crate::descriptor::awaited::perform;
+use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 use crate::time;
 

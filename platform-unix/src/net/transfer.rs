@@ -15,8 +15,7 @@ use super::received::Received;
 use super::sys;
 use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
-use crate::descriptor::receive;
-use crate::descriptor::source::{Holder, perform};
+use crate::descriptor::awaited::{self, Holder, perform};
 use crate::reactor::Direction;
 
 /// The methods of a stream that has a `source`.
@@ -199,11 +198,11 @@ macro_rules! stream_methods {
 pub(super) use stream_methods;
 
 pub(crate) fn read<H: Holder>(holder: &H, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-    receive::read(holder, IntoBuffer(buf))
+    awaited::read(holder, IntoBuffer(buf))
 }
 
 pub(crate) fn receive<H: Holder>(holder: &H) -> impl Future<Output = io::Result<Received>> {
-    receive::read(holder, IntoLent)
+    awaited::read(holder, IntoLent)
 }
 
 pub(crate) fn write<H: Holder>(holder: &H, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
@@ -223,11 +222,11 @@ pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()
 }
 
 pub(crate) async fn read_vectored(holder: &impl Holder, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    receive::read(holder, IntoBuffers(bufs)).await
+    awaited::read(holder, IntoBuffers(bufs)).await
 }
 
 pub(crate) async fn peek(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    receive::read(holder, Look(buf)).await
+    awaited::read(holder, Look(buf)).await
 }
 
 pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

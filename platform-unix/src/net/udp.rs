@@ -12,7 +12,8 @@ use rustix::net::{RecvFlags, SocketType, sockopt};
 
 use super::socket::socket;
 use super::{sys, transfer};
-use crate::descriptor::source::{Source, perform};
+use crate::descriptor::awaited::perform;
+use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
 /// A UDP socket.

@@ -7,9 +7,9 @@ use rustix::buffer::spare_capacity;
 use rustix::net::RecvFlags;
 
 use super::received::Received;
-use crate::descriptor::receive::Reads;
+use crate::descriptor::awaited::Call;
 use crate::descriptor::source::Source;
-use crate::reactor::{self, Direction};
+use crate::reactor::{self, Direction, DomainReactor};
 
 /// Into a buffer of the caller's.
 pub(super) struct IntoBuffer<'a>(pub(super) &'a mut [u8]);
@@ -30,8 +30,13 @@ fn copied(buf: &mut [u8], bytes: &[u8]) -> usize {
     length
 }
 
-impl<T: AsFd> Reads<Source<T>> for IntoBuffer<'_> {
+impl<T: AsFd> Call<Source<T>> for IntoBuffer<'_> {
     type Output = usize;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         self.0.len()
@@ -42,15 +47,20 @@ impl<T: AsFd> Reads<Source<T>> for IntoBuffer<'_> {
         Ok((taken, taken))
     }
 
-    fn call(&mut self, source: &Source<T>) -> io::Result<usize> {
+    fn call(&mut self, source: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<usize> {
         let (moved, _) = rustix::net::recv(source, &mut *self.0, RecvFlags::empty())?;
         source.moved(Direction::Read, moved, self.0.len());
         Ok(moved)
     }
 }
 
-impl<T: AsFd> Reads<Source<T>> for IntoBuffers<'_, '_> {
+impl<T: AsFd> Call<Source<T>> for IntoBuffers<'_, '_> {
     type Output = usize;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         self.0.iter().map(|buf| buf.len()).sum()
@@ -61,31 +71,36 @@ impl<T: AsFd> Reads<Source<T>> for IntoBuffers<'_, '_> {
         Ok((taken, taken))
     }
 
-    fn call(&mut self, source: &Source<T>) -> io::Result<usize> {
+    fn call(&mut self, source: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<usize> {
         let moved = rustix::io::readv(source, self.0)?;
         source.moved(Direction::Read, moved, self.0.iter().map(|buf| buf.len()).sum());
         Ok(moved)
     }
 }
 
-impl<T: AsFd> Reads<Source<T>> for IntoLent {
+impl<T: AsFd> Call<Source<T>> for IntoLent {
     type Output = Received;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         reactor::lent_size()
     }
 
     fn copy(&mut self, bytes: &[u8]) -> io::Result<(Received, usize)> {
-        let mut lent = reactor::lend()?;
+        let mut lent = reactor::lend(reactor::current().as_deref())?;
         let room = lent.room();
         let length = room.capacity().min(bytes.len());
         room.extend_from_slice(&bytes[..length]);
         Ok((Received::new(lent), length))
     }
 
-    fn call(&mut self, source: &Source<T>) -> io::Result<Received> {
+    fn call(&mut self, source: &Source<T>, current: Option<&DomainReactor>) -> io::Result<Received> {
         // Only for a call that may find something: who waits holds none.
-        let mut lent = reactor::lend()?;
+        let mut lent = reactor::lend(current)?;
         let room = lent.room();
         let possible = room.capacity();
         let (moved, _) = rustix::net::recv(source, spare_capacity(room), RecvFlags::empty())?;
@@ -94,8 +109,13 @@ impl<T: AsFd> Reads<Source<T>> for IntoLent {
     }
 }
 
-impl<T: AsFd> Reads<Source<T>> for Look<'_> {
+impl<T: AsFd> Call<Source<T>> for Look<'_> {
     type Output = usize;
+    const READS: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
 
     fn room(&self) -> usize {
         0
@@ -105,7 +125,7 @@ impl<T: AsFd> Reads<Source<T>> for Look<'_> {
         Ok((copied(self.0, bytes), 0))
     }
 
-    fn call(&mut self, source: &Source<T>) -> io::Result<usize> {
+    fn call(&mut self, source: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<usize> {
         let (peeked, _) = rustix::net::recv(source, &mut *self.0, RecvFlags::PEEK)?;
         Ok(peeked)
     }

@@ -62,7 +62,8 @@ use matou_core::Resource;
 pub use self::tcp::{TcpListener, TcpStream};
 pub use self::unix::{UnixListener, UnixStream};
 
-use crate::descriptor::source::{Holder, Source};
+use crate::descriptor::awaited::Holder;
+use crate::descriptor::source::Source;
 use crate::net::Socket;
 
 impl<S: Socket + Send + 'static> Holder for Resource<S> {

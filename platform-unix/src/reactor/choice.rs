@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::with_current;
+use super::current;
 
 /// Which system call the domains ask for events.
 ///
@@ -58,7 +58,7 @@ impl Reactor {
 
     /// The one that the domain uses on which this is called; none outside a run.
     pub fn current() -> Option<Reactor> {
-        with_current(|current| current.map(|reactor| reactor.state.borrow().kernel.kind()))
+        current().map(|reactor| reactor.state.borrow().kernel.kind())
     }
 }
 

@@ -87,13 +87,16 @@ impl Kernel {
         }
     }
 
-    /// A read with room for so many bytes waits: what comes is to be put aside for it. Says whether it will be.
-    pub(super) fn want(&mut self, token: Token, room: usize) -> bool {
+    /// A read waits, with room for as many bytes as `room` says: what comes is to be put aside for it. Says whether it will be.
+    pub(super) fn want(&mut self, token: Token, room: &dyn Fn() -> usize) -> bool {
         match self {
             #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
-            Kernel::Uring(uring) if room > 0 => {
-                uring.want(token.index(), room);
-                true
+            Kernel::Uring(uring) => {
+                let room = room();
+                if room > 0 {
+                    uring.want(token.index(), room);
+                }
+                room > 0
             }
             _ => false,
         }

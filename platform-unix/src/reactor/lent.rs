@@ -13,7 +13,6 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::mem;
 use std::rc::Rc;
 
 /// How large a buffer is, where the program has not said.
@@ -29,7 +28,16 @@ pub(crate) struct Pool {
     /// How many are kept.
     most: Cell<usize>,
     /// Free buffers, empty, each with its capacity. The last one used is the first one lent: the processor has it at hand.
-    kept: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "it is the box that is lent")]
+    kept: RefCell<Vec<Box<Buffer>>>,
+}
+
+/// Boxed, so that whatever passes on what it holds passes on a word.
+struct Buffer {
+    /// Its capacity is the pool's size. Filled in place, it is never moved to another place.
+    bytes: Vec<u8>,
+    /// Where it goes back to, while it is lent.
+    pool: Option<Rc<Pool>>,
 }
 
 impl Pool {
@@ -51,43 +59,47 @@ impl Pool {
     /// Lends an empty buffer.
     pub(crate) fn lend(self: &Rc<Self>) -> io::Result<Lent> {
         let kept = self.kept.borrow_mut().pop();
-        let buffer = match kept {
+        let mut buffer = match kept {
             Some(buffer) => buffer,
-            None => {
-                let mut buffer = Vec::new();
-                buffer.try_reserve_exact(self.size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-                buffer
-            }
+            None => self.buffer()?,
         };
-        Ok(Lent { buffer, pool: Rc::clone(self) })
+        buffer.pool = Some(Rc::clone(self));
+        Ok(Lent { buffer: Some(buffer) })
+    }
+
+    #[cold]
+    fn buffer(&self) -> io::Result<Box<Buffer>> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(self.size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        Ok(Box::new(Buffer { bytes, pool: None }))
     }
 }
 
 /// A buffer that was lent, and what it holds.
 pub(crate) struct Lent {
-    /// Its capacity is the pool's size. Filled in place, it is never moved to another place.
-    buffer: Vec<u8>,
-    pool: Rc<Pool>,
+    /// There until it is dropped.
+    buffer: Option<Box<Buffer>>,
 }
 
 impl Lent {
     /// What it holds.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer.bytes)
     }
 
     /// Where to put what comes: room is in its capacity.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
+        &mut self.buffer.as_mut().expect("it is there until this is dropped").bytes
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let mut buffer = mem::take(&mut self.buffer);
-        buffer.clear();
-        let mut kept = self.pool.kept.borrow_mut();
-        if kept.len() < self.pool.most.get() {
+        let Some(mut buffer) = self.buffer.take() else { return };
+        buffer.bytes.clear();
+        let Some(pool) = buffer.pool.take() else { return };
+        let mut kept = pool.kept.borrow_mut();
+        if kept.len() < pool.most.get() {
             kept.push(buffer);
         }
     }
@@ -102,6 +114,7 @@ impl fmt::Debug for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem;
 
     fn kept(pool: &Pool) -> usize {
         pool.kept.borrow().len()
@@ -115,8 +128,9 @@ mod tests {
         let place = lent.bytes().as_ptr();
         drop(lent);
         assert_eq!(kept(&pool), 1);
-        let lent = pool.lend().unwrap();
-        assert_eq!((lent.buffer.as_ptr(), lent.bytes(), lent.buffer.capacity()), (place, &[][..], 1 << 10));
+        let mut lent = pool.lend().unwrap();
+        assert_eq!((lent.bytes().as_ptr(), lent.bytes()), (place, &[][..]));
+        assert_eq!(lent.room().capacity(), 1 << 10);
         assert_eq!(kept(&pool), 0);
     }
 

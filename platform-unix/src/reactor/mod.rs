@@ -1,6 +1,6 @@
 //! A domain's reactor: it knows which tasks wait for which descriptors, and asks the system what has happened to them.
 //!
-//! One reactor serves one domain. Sockets, and all other descriptors (it is `Source`s that come here), reach the reactor of the current domain through a thread-local ([`with_current`]), which
+//! One reactor serves one domain. Sockets, and all other descriptors (it is `Source`s that come here), reach the reactor of the current domain through a thread-local ([`current`]), which
 //! is set while the domain's event source lives. There are three back ends with the same inherent methods, [`uring`], [`epoll`] and
 //! [`poll`]; what they share is the [`table`].
 //!
@@ -44,7 +44,7 @@ mod unread;
 #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
 mod uring;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -105,39 +105,34 @@ struct State {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<DomainReactor>>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Rc<DomainReactor>>> = const { Cell::new(None) };
 }
 
-/// The reactor of the domain that runs on this thread.
+/// The reactor of the domain that runs on this thread. It is held, not borrowed: whatever runs meanwhile may ask for it too.
+#[inline]
 pub(crate) fn current() -> Option<Rc<DomainReactor>> {
     // While the thread's locals are destroyed there is no domain either.
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    let current = CURRENT.try_with(|current| {
+        let held = current.take();
+        current.set(held.clone());
+        held
+    });
+    current.ok().flatten()
 }
 
-/// Calls `f` with the reactor of the domain that runs on this thread, if there is one. `f` runs no foreign code.
-pub(crate) fn with_current<R>(f: impl FnOnce(Option<&DomainReactor>) -> R) -> R {
-    let mut f = Some(f);
-    let called = CURRENT.try_with(|current| f.take().map(|f| f(current.borrow().as_deref())));
-    match (called, f) {
-        (Ok(Some(result)), _) => result,
-        (_, Some(f)) => f(None),
-        _ => unreachable!("`f` is taken exactly when its result is there"),
-    }
-}
-
-/// A buffer of the domain that runs on this thread, to receive into.
-pub(crate) fn lend() -> io::Result<Lent> {
-    with_current(|current| match current {
+/// A buffer of the current domain, to receive into.
+pub(crate) fn lend(current: Option<&DomainReactor>) -> io::Result<Lent> {
+    match current {
         Some(reactor) => reactor.buffers.lend(),
         None => Err(io::Error::other(
             "a buffer to receive into is lent only inside `matou_unix::run`, by a task's domain: `read` brings its own",
         )),
-    })
+    }
 }
 
 /// How many bytes such a buffer has; none outside a run.
 pub(crate) fn lent_size() -> usize {
-    with_current(|current| current.map_or(0, |reactor| reactor.buffers.size()))
+    current().map_or(0, |reactor| reactor.buffers.size())
 }
 
 /// There is no reactor to wait with.
@@ -185,8 +180,9 @@ impl DomainReactor {
         self.buffers.close();
         let State { table, kernel } = &mut *self.state.borrow_mut();
         self.shared.mail.close(|| kernel.end(table));
-        let ours = |current: &Option<Rc<DomainReactor>>| current.as_ref().is_some_and(|current| Rc::ptr_eq(current, self));
-        let _unset = CURRENT.try_with(|current| if ours(&current.borrow()) { current.replace(None) } else { None });
+        if current().is_some_and(|current| Rc::ptr_eq(&current, self)) {
+            CURRENT.take();
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -226,14 +222,14 @@ impl DomainReactor {
 
     /// Lets `point` wait for a socket that has joined. `None`: `fd` is not registered here under `token`, or no longer.
     ///
-    /// For a stream that is to be read, `room` says how many bytes its reader has room for: with some, what comes may be put aside for it. Says
+    /// For a stream that is to be read, `room` says, if asked, how many bytes its reader has room for: with some, what comes may be put aside for it. Says
     /// whether it will be: then the reader [quits](DomainReactor::quit) when it waits no more.
     pub(crate) fn wait(
         &self,
         fd: BorrowedFd<'_>,
         token: Token,
         direction: Direction,
-        room: Option<usize>,
+        room: Option<&dyn Fn() -> usize>,
         point: PointId,
     ) -> Option<Result<bool, Unarmed>> {
         let State { table, kernel } = &mut *self.state.borrow_mut();
@@ -352,12 +348,12 @@ impl Shared {
         {
             epoll::remove(epoll, fd);
         }
-        with_current(|current| match current {
+        match current() {
             Some(reactor) if Arc::ptr_eq(reactor.shared(), self) => reactor.close(token),
             _ => {
                 let _it_ended = self.send(Letter::Left(token));
             }
-        });
+        }
     }
 
     /// Has a stream closed whose read waits there, on another domain.

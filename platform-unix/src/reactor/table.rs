@@ -234,23 +234,25 @@ impl Table {
     /// Lets `point` wait for the next event in `direction`. The token is of this table and open.
     pub(super) fn wait(&mut self, token: Token, direction: Direction, point: PointId) {
         let node = place(point);
-        if node as usize >= self.waiters.len() {
-            let waiter = Waiter { point, list: NIL, previous: NIL, next: NIL };
-            self.waiters.resize(node as usize + 1, waiter);
-        }
-        // An earlier point of this place that was given up, and whose turn in `cancelled` has not come yet.
-        self.unlink(node);
         let list = token.fd << 1 | direction as u32;
+        let alone = Waiter { point, list, previous: node, next: node };
+        match self.waiters.get_mut(node as usize) {
+            None => self.waiters.resize(node as usize + 1, Waiter { list: NIL, ..alone }),
+            Some(waiter) if waiter.list == NIL => {}
+            // An earlier point of this place that was given up, and whose turn in `cancelled` has not come yet.
+            Some(_) => self.unlink(node),
+        }
         let head = &mut self.entries[token.index()].heads[direction as usize];
-        let (previous, next) = if *head == NIL {
+        if *head == NIL {
             *head = node;
-            (node, node)
+            self.waiters[node as usize] = alone;
         } else {
-            (self.waiters[*head as usize].previous, *head)
-        };
-        self.waiters[node as usize] = Waiter { point, list, previous, next };
-        self.waiters[previous as usize].next = node;
-        self.waiters[next as usize].previous = node;
+            let next = *head;
+            let previous = self.waiters[next as usize].previous;
+            self.waiters[node as usize] = Waiter { previous, next, ..alone };
+            self.waiters[previous as usize].next = node;
+            self.waiters[next as usize].previous = node;
+        }
     }
 
     /// Forgets a point that was given up. Gives the entry it waited at.
@@ -335,14 +337,16 @@ impl Table {
             return;
         }
         let head = &mut self.entries[(list >> 1) as usize].heads[(list & 1) as usize];
+        self.waiters[node as usize].list = NIL;
         if next == node {
             *head = NIL;
-        } else if *head == node {
+            return;
+        }
+        if *head == node {
             *head = next;
         }
         self.waiters[previous as usize].next = next;
         self.waiters[next as usize].previous = previous;
-        self.waiters[node as usize].list = NIL;
     }
 }
 

@@ -28,7 +28,8 @@ use signal_hook::SigId;
 use signal_hook::low_level::{pipe, unregister};
 
 use super::{Kind, outside};
-use crate::descriptor::source::{self, Source};
+use crate::descriptor::awaited;
+use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
 pub(crate) struct Hub {
@@ -88,7 +89,7 @@ impl Hub {
         if self.closed.get() {
             return Err(outside());
         }
-        source::wait(&self.source, Direction::Read).await
+        awaited::wait(&self.source, Direction::Read).await
     }
 
     fn collect(&self) {

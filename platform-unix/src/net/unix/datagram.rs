@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketType};
 
 use super::{address, with_pauses};
-use crate::descriptor::source::{Source, perform};
+use crate::descriptor::awaited::perform;
+use crate::descriptor::source::Source;
 use crate::net::socket::socket;
 use crate::net::{sys, transfer};
 use crate::reactor::Direction;

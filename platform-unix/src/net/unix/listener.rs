@@ -9,7 +9,8 @@ use rustix::net::{AddressFamily, SocketType};
 
 use super::address;
 use super::stream::UnixStream;
-use crate::descriptor::source::{Holder, Source};
+use crate::descriptor::awaited::Holder;
+use crate::descriptor::source::Source;
 use crate::net::listener::accept_with;
 use crate::net::socket::socket;
 use crate::net::sys;

@@ -1,0 +1,227 @@
+//! One awaited call.
+//!
+//! [`Awaited`] is the only loop: take one effect of the budget; try the system call, unless it is known to find nothing; if it
+//! found nothing, suspend until the reactor says otherwise; again. The call itself never blocks, and nothing is held across the
+//! suspension but the caller's own buffer: dropping the future at any moment loses no byte.
+//!
+//! The loop reaches the descriptor through a [`Holder`], each time anew: a plain socket is its own, and one under ownership is
+//! checked every time (`owned`).
+//!
+//! For the read of a stream, reactors may put aside what comes while it waits: that comes first, and the system is asked only where there is
+//! nothing. A read that ends, by its result or because it is dropped, tells its source, so that nothing is put aside any more.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use matou_core::PointId;
+use matou_core::effect::poll_budget;
+use matou_core::suspension::Point;
+
+use super::source::Source;
+use crate::reactor::{Direction, DomainReactor, Unarmed};
+
+/// What leads to a descriptor.
+pub(crate) trait Holder {
+    /// What has the descriptor.
+    type Io: AsFd;
+
+    /// Calls `f` with its source, or says why there is none to be had.
+    fn hold<R>(&self, f: impl FnOnce(&Source<Self::Io>) -> R) -> io::Result<R>;
+}
+
+impl<T: AsFd> Holder for Source<T> {
+    type Io = T;
+
+    fn hold<R>(&self, f: impl FnOnce(&Source<T>) -> R) -> io::Result<R> {
+        Ok(f(self))
+    }
+}
+
+/// A call that may have to wait.
+pub(crate) trait Call<S> {
+    /// What it gives.
+    type Output;
+
+    /// Whether it reads from a stream: then it may be given what was put aside instead.
+    const READS: bool;
+
+    /// Which way its bytes go.
+    fn direction(&self) -> Direction;
+
+    /// The system call, on the domain with this reactor.
+    fn call(&mut self, source: &S, current: Option<&DomainReactor>) -> io::Result<Self::Output>;
+
+    /// For how many bytes a read has room. One that only looks has none: what it does not take is not to be taken for it.
+    fn room(&self) -> usize {
+        0
+    }
+
+    /// Takes from what was put aside, and says how many bytes.
+    fn copy(&mut self, _bytes: &[u8]) -> io::Result<(Self::Output, usize)> {
+        unreachable!("it reads from no stream")
+    }
+}
+
+/// Any call but the read of a stream.
+pub(crate) struct Plain<F> {
+    direction: Direction,
+    call: F,
+}
+
+impl<S, R, F: FnMut(&S) -> io::Result<R>> Call<S> for Plain<F> {
+    type Output = R;
+    const READS: bool = false;
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn call(&mut self, source: &S, _current: Option<&DomainReactor>) -> io::Result<R> {
+        (self.call)(source)
+    }
+}
+
+/// Does one awaited system call, waiting where it would block.
+pub(crate) fn perform<H, R, F>(holder: &H, direction: Direction, call: F) -> Awaited<'_, H, Plain<F>>
+where
+    H: Holder,
+    F: FnMut(&Source<H::Io>) -> io::Result<R>,
+{
+    Awaited::new(holder, Plain { direction, call })
+}
+
+/// The same for the read of a stream.
+pub(crate) fn read<H: Holder, C: Call<Source<H::Io>>>(holder: &H, call: C) -> Awaited<'_, H, C> {
+    Awaited::new(holder, call)
+}
+
+/// The future of a call. It is written by hand because it is what a connection that waits is made of: there is nothing in it twice.
+#[must_use = "a call is made only when this is awaited"]
+pub(crate) struct Awaited<'a, H: Holder, C> {
+    holder: &'a H,
+    call: C,
+    /// Where it waits.
+    point: Option<Point>,
+    /// Whether it is counted among those that wait for what is put aside.
+    counted: bool,
+    stage: Stage,
+}
+
+/// How far a call is.
+enum Stage {
+    /// It has not taken its effect from the budget.
+    New,
+    /// It is tried, or waits.
+    Begun,
+    /// It gave its result.
+    Over,
+}
+
+// Nothing in it is pinned: the call is only called.
+impl<H: Holder, C> Unpin for Awaited<'_, H, C> {}
+
+impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
+    type Output = io::Result<C::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<C::Output>> {
+        let this = self.get_mut();
+        match this.stage {
+            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
+            Stage::Begun => {}
+            Stage::Over => panic!("a call was polled after its result"),
+        }
+        this.stage = Stage::Begun;
+        let mut resumed = false;
+        let result = loop {
+            if this.point.is_some() {
+                let waited = ready!(this.poll_wait(cx));
+                this.point = None;
+                if let Err(error) = waited {
+                    break Err(error);
+                }
+                resumed = true;
+            }
+            match this.attempt(resumed) {
+                Ok(None) => {}
+                Ok(Some(result)) => break result,
+                Err(error) => break Err(error),
+            }
+            match Point::new() {
+                Ok(point) => this.point = Some(point),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        this.stage = Stage::Over;
+        this.end();
+        Poll::Ready(result)
+    }
+}
+
+impl<'a, H: Holder, C> Awaited<'a, H, C> {
+    fn new(holder: &'a H, call: C) -> Self {
+        Awaited { holder, call, point: None, counted: false, stage: Stage::New }
+    }
+
+    /// Tries it. `None`: it would block.
+    fn attempt(&mut self, resumed: bool) -> io::Result<Option<io::Result<C::Output>>>
+    where
+        C: Call<Source<H::Io>>,
+    {
+        let call = &mut self.call;
+        self.holder.hold(|source| {
+            if C::READS
+                && let Some(result) = source.offer(&mut |bytes| call.copy(bytes))
+            {
+                return Some(result);
+            }
+            source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>, current| call.call(source, current))
+        })
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        C: Call<Source<H::Io>>,
+    {
+        let Awaited { holder, call, point, counted, .. } = self;
+        let point = point.as_mut().expect("asked by the caller");
+        poll_wait(point, cx, |point| {
+            let armed = holder.hold(|source| {
+                let room: Option<&dyn Fn() -> usize> = if C::READS { Some(&|| call.room()) } else { None };
+                *counted |= source.arm_for(call.direction(), room, *counted, point)?;
+                Ok(())
+            });
+            armed.map_err(Unarmed::Failed).flatten()
+        })
+    }
+
+    /// It waits no more.
+    fn end(&mut self) {
+        if std::mem::take(&mut self.counted) {
+            // A stream that is another task's by now keeps the read counted.
+            let _not_ours = self.holder.hold(|source| source.done());
+        }
+    }
+}
+
+impl<H: Holder, C> Drop for Awaited<'_, H, C> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Waits at a point, which `arm` makes known to the reactor. Whether there is something to be found is not known afterwards.
+fn poll_wait(point: &mut Point, cx: &mut Context<'_>, arm: impl FnOnce(PointId) -> Result<(), Unarmed>) -> Poll<io::Result<()>> {
+    Poll::Ready(match ready!(point.poll_suspend(cx, arm)) {
+        Ok(()) | Err(Unarmed::Ready) => Ok(()),
+        Err(Unarmed::Failed(error)) => Err(error),
+    })
+}
+
+/// Waits until a call in `direction`, which just found nothing, may find something.
+pub(crate) async fn wait<T: AsFd>(source: &Source<T>, direction: Direction) -> io::Result<()> {
+    let mut point = Point::new()?;
+    poll_fn(|cx| poll_wait(&mut point, cx, |id| source.arm(direction, id))).await
+}
