@@ -425,15 +425,22 @@ impl<'a, E: Events> Driver<'a, E> {
             }
         }
         if !domain.timers.is_empty() {
-            let now = domain.time();
-            while let Some(waker) = domain.timers.pop_expired(now) {
-                if let Some(waker) = waker {
-                    domain.wake_between_polls(waker);
-                }
-            }
+            self.fire();
         }
         domain.runnable.set_resuming(false);
         self.look_at_clock();
+    }
+
+    /// Wakes those whose time has come.
+    #[inline(never)]
+    fn fire(&self) {
+        let domain = self.domain;
+        let now = domain.time();
+        while let Some(waker) = domain.timers.pop_expired(now) {
+            if let Some(waker) = waker {
+                domain.wake_between_polls(waker);
+            }
+        }
     }
 
     #[inline(always)] // It is a part of two.

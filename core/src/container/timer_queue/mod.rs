@@ -129,7 +129,13 @@ impl TimerQueue {
     }
 
     /// The earliest deadline.
+    #[inline]
     pub(crate) fn earliest(&self) -> Option<Instant> {
+        if self.is_empty() { None } else { self.earliest_of_some() }
+    }
+
+    #[inline(never)]
+    fn earliest_of_some(&self) -> Option<Instant> {
         loop {
             if let Some(root) = self.near.root() {
                 // SAFETY: *Pinned*: the root is linked.
