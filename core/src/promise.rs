@@ -196,8 +196,8 @@ impl<T, E> Promise<T, E> {
             return Poll::Ready(());
         }
         Domain::with(|domain| {
-            // A stranger, whose request was the violation, is not woken: the child may have been delivered, and nobody would take the waker.
-            if domain.current() == parent_of(self.task) {
+            // A stranger is not woken: the child may have been delivered, and nobody would take the waker.
+            if check_parent(domain, self.task) {
                 keep_waker(domain, self.task, cx);
             }
         });

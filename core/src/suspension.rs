@@ -69,7 +69,7 @@ impl Point {
             if !domain.suspends {
                 return Err(PointError::NoEvents);
             }
-            let id = domain.points.open().ok_or(PointError::Full)?;
+            let id = domain.open_point().ok_or(PointError::Full)?;
             Ok(Point { id, epoch: domain.epoch(), _local: PhantomData })
         })
         .unwrap_or(Err(PointError::NoDomain))

@@ -733,6 +733,26 @@ fn r05_a_stranger_leaves_no_waker_with_anothers_child_that_has_ended() {
 }
 
 #[test]
+fn r05_an_await_first_that_has_its_result_and_is_handed_on_is_a_strangers() {
+    if SIMULATED {
+        return; // It occupies a domain in the middle of a poll.
+    }
+    for seed in SEEDS {
+        let violation = violation(go(1, seed, async {
+            let (fast, slow) = (spawn(async {}), Reach::Across.start(parked));
+            until(|| fast.is_ended()).await;
+            let _occupied = Occupied::new(1).await;
+            let mut first = Box::pin(await_first(vec![fast, slow]));
+            // It cancels the other, which cannot end yet.
+            assert!(poll_under(&mut first, Waker::noop()).is_pending());
+            let _ = spawn(async move { first.await }).await;
+            unreachable!("the run is being stopped");
+        }));
+        assert!(matches!(violation.kind, ViolationKind::NotAChild { .. }));
+    }
+}
+
+#[test]
 fn r05_what_a_stranger_may_do_is_drop_it() {
     each(|reach, seed| {
         let tally = Tally::new();

@@ -1,6 +1,7 @@
 //! The rules, each with the least that shows it. Tasks come from one pool; collections of promises are arrays.
 
 use core::cell::{Cell, RefCell};
+use core::convert::Infallible;
 use core::future::{pending, poll_fn};
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -44,6 +45,7 @@ rules!(
     r21_the_same_seed_makes_the_same_choices,
     r33_a_point_is_resumed_by_the_interrupt_driven_queue,
     r34_a_point_given_up_is_told_once_and_a_full_table_says_so,
+    r34_who_takes_the_last_place_has_the_source_told_of_those_given_up,
     r35_events_are_looked_for_while_a_task_always_runs,
     r36_runnable_tasks_run_first_in_first_out,
     r36_a_task_that_always_finds_its_data_ready_lets_others_run,
@@ -443,6 +445,23 @@ fn r34_a_point_given_up_is_told_once_and_a_full_table_says_so() {
         time::sleep(Duration::from_millis(2)).await;
         assert_eq!(board::given_up() - before, 1, "they were never registered");
     });
+}
+
+fn r34_who_takes_the_last_place_has_the_source_told_of_those_given_up() {
+    let ended = run(&Board, Config::new().quanta(10_000), async {
+        let _kept: [Option<Point>; POINTS - 2] = core::array::from_fn(|_| Point::new().ok());
+        let mut given_up = Point::new().ok().map(|point| point.suspend(|_| Ok::<(), Infallible>(())));
+        poll_fn(|cx| {
+            assert!(given_up.as_mut().is_some_and(|waits| Pin::new(waits).poll(cx).is_pending()));
+            Poll::Ready(())
+        })
+        .await;
+        let next = spawn(async { u32::from(Point::new().is_ok()) });
+        drop(given_up);
+        let _last = Point::new();
+        assert_eq!(next.await.ok(), Some(1), "there is a place for who comes next");
+    });
+    assert!(ended.is_ok());
 }
 
 fn r35_events_are_looked_for_while_a_task_always_runs() {

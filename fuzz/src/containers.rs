@@ -238,7 +238,9 @@ fn follow(input: &mut Input<'_>, done: &mut Vec<(usize, usize)>) -> Result<(), S
         same("whether there are no timers", queue.is_empty(), model.timers.is_empty())?;
         // Not each time: the question moves timers.
         if node % 2 == 0 {
-            same("the earliest timer", queue.earliest().map(Instant::as_nanos), earliest)?;
+            let look = queue.earliest().map(Instant::as_nanos);
+            same("whether there is an earliest timer", look.is_some(), earliest.is_some())?;
+            same("whether it is looked at in time", look <= earliest, true)?;
         }
         let linked = |node: usize| model.timers.iter().any(|&(_, _, other)| other == node);
         for (node, timer) in timers.iter().enumerate() {

@@ -350,6 +350,17 @@ impl Domain {
         self.pause_at.set(if busy { 0 } else { self.look_at.get() });
     }
 
+    /// A point, if there is place for one.
+    #[inline]
+    pub(crate) fn open_point(&self) -> Option<PointId> {
+        let id = self.points.open();
+        // It may have been the last place, while there are others that are free once the source was told.
+        if cfg!(not(feature = "alloc")) && self.points.are_pressing() {
+            self.pause();
+        }
+        id
+    }
+
     /// The owner of a point lets go of it. Its waker is for the caller to drop.
     pub(crate) fn close_point(&self, id: PointId) -> Option<Waker> {
         let waker = self.points.close(id);

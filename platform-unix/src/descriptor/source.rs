@@ -438,7 +438,8 @@ impl<T: AsFd> Drop for Source<T> {
         }
         if self.arrive(reactor::current().as_deref()).is_err()
             && let Some((shared, token)) = self.place.get()
-            && let (Some(surrender), Some(io)) = (self.surrender, self.io.take())
+            && let Some(surrender) = self.surrender
+            && let Some(io) = self.io.take()
         {
             return shared.close(token, surrender(io));
         }

@@ -128,7 +128,8 @@ impl TimerQueue {
         self.len.get() == 0
     }
 
-    /// The earliest deadline.
+    /// When to look again: at the earliest deadline, or before it, where that is further off than a slot that is quickly sorted out. After a few
+    /// looks it is the deadline.
     #[inline]
     pub(crate) fn earliest(&self) -> Option<Instant> {
         if self.is_empty() { None } else { self.earliest_of_some() }
@@ -148,6 +149,10 @@ impl TimerQueue {
             // SAFETY: *Pinned*: it is the first of the slot.
             if let Some(earliest) = unsafe { earliest_of_few(first) } {
                 return Some(earliest);
+            }
+            if !place.is_short() {
+                // Who went on so far ahead of the time would have all that is added until then in the heap.
+                return Some(Instant::from_nanos(place.first(self.reached.get()) << GRAIN));
             }
             self.enter(place);
         }
@@ -177,14 +182,8 @@ impl TimerQueue {
     #[cold]
     fn spread(&self, now: Instant) {
         self.reached.set(now.as_nanos() >> GRAIN);
-        let near = self.near.take();
-        while let Some(root) = near.root() {
-            // SAFETY: *Pinned*: the root is linked, in this heap and then in none.
-            unsafe {
-                near.remove(root);
-                self.place(root);
-            }
-        }
+        // SAFETY: they are in this heap, and then in none.
+        self.near.take_apart(|node| unsafe { self.place(node) });
     }
 
     /// # Safety
@@ -264,19 +263,20 @@ impl TimerQueue {
             return due;
         }
         // SAFETY: *Pinned*: the root is linked.
-        let first = self.far.root().map(|root| unsafe { root.as_ref() }).filter(|root| root.deadline() <= now);
-        if let Some(first) = first {
-            self.enter_far(first.grain());
+        let first = self.far.root().map(|root| Place::turn(unsafe { root.as_ref() }.grain()));
+        let due = first.filter(|&first| first <= now.as_nanos() >> GRAIN);
+        if let Some(first) = due {
+            self.enter_far(first);
         }
-        first.is_some()
+        due.is_some()
     }
 
-    /// Goes on to the earliest slot of the wheel: to its end where it has few, so that all of them are near.
+    /// Goes on to the earliest slot of the wheel: to its end where it is short and has few, so that all of them are near.
     fn enter(&self, place: Place) {
         let reached = self.reached.get();
         let mut next = self.wheel.take(place);
         // SAFETY: *Pinned*: it is the first of what was the slot's list.
-        let few = next.is_none_or(|first| unsafe { earliest_of_few(first) }.is_some());
+        let few = place.is_short() && next.is_none_or(|first| unsafe { earliest_of_few(first) }.is_some());
         self.reached.set(if few { place.last(reached) } else { place.first(reached) });
         while let Some(node) = next {
             // SAFETY: taken out, and unlinked from the others before it is put elsewhere.
@@ -287,21 +287,12 @@ impl TimerQueue {
         }
     }
 
-    /// Goes on to a grain that the wheel did not reach, when nothing is before it.
+    /// Goes on to a turn of the wheel that it did not reach, when nothing is before it. Those that are further off still go back.
     #[cold]
-    fn enter_far(&self, grain: u64) {
-        self.reached.set(grain);
-        while let Some(root) = self.far.root() {
-            // SAFETY: *Pinned*: the root is linked. It is taken out before it is put elsewhere.
-            unsafe {
-                let grain = root.as_ref().grain();
-                if grain > self.reached.get() && Place::of(grain, self.reached.get()).is_none() {
-                    return;
-                }
-                self.far.remove(root);
-                self.place(root);
-            }
-        }
+    fn enter_far(&self, first: u64) {
+        self.reached.set(first);
+        // SAFETY: they are in this heap, and then in none.
+        self.far.take_apart(|node| unsafe { self.place(node) });
     }
 
     /// Unlinks a timer, whichever, and gives its waker: for a domain that ends. `None` when there is none left.
@@ -375,7 +366,17 @@ mod tests {
                     _ => {}
                 }
                 if random.below(2) == 0 {
-                    assert_eq!(queue.earliest().map(|i| i.as_nanos()), expected.first().map(|e| e.0));
+                    let first = expected.first().map(|first| Instant::from_nanos(first.0));
+                    let mut look = queue.earliest();
+                    // Before it, it is asked again, and not often.
+                    for _ in 0..LEVELS {
+                        assert!(look.is_some() == first.is_some() && look <= first, "{look:?}, and the first is due at {first:?}");
+                        if look < first {
+                            assert!(look.is_some_and(|now| queue.pop_expired(now).is_none()));
+                            look = queue.earliest();
+                        }
+                    }
+                    assert_eq!(look, first);
                 }
                 assert_eq!(queue.is_empty(), expected.is_empty());
             }

@@ -45,6 +45,17 @@ impl Place {
         (level < LEVELS).then(|| Place { level, slot: (grain >> (level as u32 * DIGIT)) as usize % SLOTS })
     }
 
+    /// The first grain of the turn of the wheel that a grain is in.
+    pub(super) fn turn(grain: u64) -> u64 {
+        let turn = LEVELS as u32 * DIGIT;
+        grain >> turn << turn
+    }
+
+    /// Whether it takes no more than some milliseconds.
+    pub(super) fn is_short(self) -> bool {
+        self.level < 3
+    }
+
     /// Its first grain.
     pub(super) fn first(self, reached: u64) -> u64 {
         let shift = self.level as u32 * DIGIT;
