@@ -449,6 +449,9 @@ fn r34_a_point_given_up_is_told_once_and_a_full_table_says_so() {
 
 fn r34_who_takes_the_last_place_has_the_source_told_of_those_given_up() {
     let ended = run(&Board, Config::new().quanta(10_000), async {
+        // So that the domain has looked around, and sees no reason to before the end.
+        yield_now().await;
+        yield_now().await;
         let _kept: [Option<Point>; POINTS - 2] = core::array::from_fn(|_| Point::new().ok());
         let mut given_up = Point::new().ok().map(|point| point.suspend(|_| Ok::<(), Infallible>(())));
         poll_fn(|cx| {
