@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,16 @@ pub fn own_cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
+/// How often the threads of this process have gone to sleep so far, each time to be woken. Threads that have ended are not in it.
+pub fn own_sleeps() -> u64 {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let sleeps = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("status")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+    };
+    threads.filter_map(|thread| sleeps(thread.path())).sum()
+}
+
 /// How many cores the calling thread may use.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())
@@ -82,6 +93,11 @@ pub fn cores() -> usize {
 /// How many processors the machine has, whatever this thread may use of them.
 pub fn processors() -> usize {
     fs::read_to_string("/proc/cpuinfo").map_or(1, |text| text.lines().filter(|line| line.starts_with("processor")).count())
+}
+
+/// 1, 2, 4, and so on, and the most itself: over how many threads something is measured.
+pub fn doubled(most: usize) -> Vec<usize> {
+    (0..).map(|power| 1 << power).take_while(|threads| *threads < most).chain([most]).collect()
 }
 
 /// Lets the process open as many files as it may without asking anyone.
@@ -96,7 +112,7 @@ pub fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim()));
     // All that there are, and not only those that this thread keeps to.
-    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = processors();
     let system = rustix::system::uname();
     format!(
         "{} {} {}, {}, {cores} cores",
@@ -105,4 +121,25 @@ pub fn machine() -> String {
         system.machine().to_string_lossy(),
         model.unwrap_or("unknown CPU"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps_are_counted() {
+        let before = own_sleeps();
+        for _ in 0..10 {
+            thread::sleep(Duration::from_micros(100));
+        }
+        assert!(own_sleeps() >= before + 10);
+    }
+
+    #[test]
+    fn doubling_ends_with_the_most() {
+        assert_eq!(doubled(1), [1]);
+        assert_eq!(doubled(8), [1, 2, 4, 8]);
+        assert_eq!(doubled(15), [1, 2, 4, 8, 15]);
+    }
 }

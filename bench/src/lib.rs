@@ -3,6 +3,7 @@
 pub mod args;
 pub mod commands;
 pub mod counting;
+pub mod goals;
 pub mod histogram;
 pub mod kernel;
 pub mod load;

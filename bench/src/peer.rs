@@ -22,7 +22,8 @@ pub fn measure(measured: Measured) -> ExitCode {
     ended(micro::answer(measured))
 }
 
-fn ended(done: Result<(), Failure>) -> ExitCode {
+/// What a program ends with.
+pub fn ended(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,7 +13,7 @@ use crate::serve::BUFFER;
 enum Of {
     /// This one.
     Bench,
-    /// The checkout's `echo`.
+    /// The checkout's `echo`; where it is to compute meanwhile, matou's server of this one.
     Echo,
     /// A peer's, by its name; it lies beside this one.
     Peer(&'static str),
@@ -38,7 +38,7 @@ const fn peer(name: &'static str, peer: &'static str, arguments: &'static [&'sta
 }
 
 /// Raw loops first, matou last.
-const KNOWN: [Known; 13] = [
+const KNOWN: [Known; 12] = [
     Known { name: "epoll", of: Of::Bench, arguments: &["serve", "epoll"], says: "", threads: true, computes: false },
     Known { computes: false, ..peer("raw-uring", "raw-uring", &["serve"]) },
     Known { name: "tokio", of: Of::Bench, arguments: &["serve", "tokio"], says: "", threads: true, computes: true },
@@ -49,10 +49,8 @@ const KNOWN: [Known; 13] = [
     peer("compio", "compio", &["serve"]),
     // Its sockets are not looked at while coroutines yield to each other: nothing is accepted.
     Known { computes: false, ..peer("may", "may", &["serve"]) },
-    Known { name: "matou", of: Of::Echo, arguments: &["--reactor", "epoll"], says: "epoll", threads: true, computes: false },
-    Known { name: "matou-uring", of: Of::Echo, arguments: &["--reactor", "uring"], says: "uring", threads: true, computes: false },
-    // Of this workspace, to compute beside serving; its reactor is the one that matou chooses.
-    Known { name: "matou-bench", of: Of::Bench, arguments: &["serve", "matou"], says: "", threads: false, computes: true },
+    Known { name: "matou", of: Of::Echo, arguments: &["--reactor", "epoll"], says: "epoll", threads: true, computes: true },
+    Known { name: "matou-uring", of: Of::Echo, arguments: &["--reactor", "uring"], says: "uring", threads: true, computes: true },
     // The same, to see what of a difference is noise.
     Known { name: "epoll-again", of: Of::Bench, arguments: &["serve", "epoll"], says: "", threads: true, computes: false },
 ];
@@ -62,7 +60,7 @@ pub const ALL: &str = "epoll,raw-uring,tokio,smol,monoio-epoll,monoio-uring,glom
 /// Those that serve on several threads.
 pub const THREADS: &str = "epoll,tokio,matou,matou-uring";
 /// Those that compute meanwhile.
-pub const COMPUTING: &str = "tokio,smol,monoio-epoll,monoio-uring,glommio,compio,matou-bench";
+pub const COMPUTING: &str = "tokio,smol,monoio-epoll,monoio-uring,glommio,compio,matou,matou-uring";
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]
@@ -95,6 +93,7 @@ pub fn program(name: &str, how: &How) -> Result<Program, Failure> {
     }
     let mut command: Vec<OsString> = match known.of {
         Of::Bench => vec![std::env::current_exe()?.into()],
+        Of::Echo if how.compute > 0 => vec![std::env::current_exe()?.into(), "serve".into(), "matou".into()],
         Of::Echo => vec![matou_echo(how.matou.as_deref())?.into()],
         Of::Peer(peer) => vec![peer_program(peer)?.into()],
     };
@@ -103,8 +102,10 @@ pub fn program(name: &str, how: &How) -> Result<Program, Failure> {
     command.extend(common);
     let own = match known.of {
         // Domain 0 is one of the threads.
-        Of::Echo => vec!["--mode".to_owned(), "multi".into(), "--quiet".into(), "--domains".into(), (how.threads - 1).to_string()],
-        Of::Bench | Of::Peer(_) => vec!["--threads".into(), how.threads.to_string(), "--compute".into(), how.compute.to_string()],
+        Of::Echo if how.compute == 0 => {
+            vec!["--mode".to_owned(), "multi".into(), "--quiet".into(), "--domains".into(), (how.threads - 1).to_string()]
+        }
+        _ => vec!["--threads".into(), how.threads.to_string(), "--compute".into(), how.compute.to_string()],
     };
     command.extend(own.into_iter().map(OsString::from));
     Ok(Program { name: name.to_owned(), command, says: known.says })

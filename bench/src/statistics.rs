@@ -24,6 +24,14 @@ impl Median {
         let interval = (cut > 0).then(|| (values[cut - 1], values[count - cut]));
         Self { value, interval }
     }
+
+    /// `1.023 [1.011, 1.040]`, with so many digits after the decimal point.
+    pub fn show(self, digits: usize) -> String {
+        match self.interval {
+            Some((low, high)) => format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", self.value),
+            None => format!("{:.digits$}", self.value),
+        }
+    }
 }
 
 /// The largest `k` for which the `k`-th values from both ends enclose the median with at least 95 %; 0 if there is none.

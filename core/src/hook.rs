@@ -76,6 +76,7 @@ pub struct Hook {
 impl Hook {
     fn new(domain: &Domain, call: Call) -> Result<Hook, Call> {
         let number = domain.hooks.add(call)?;
+        domain.pause();
         Ok(Hook { epoch: domain.epoch(), number, _here: PhantomData })
     }
 

@@ -15,7 +15,6 @@ use crate::domain::points::Standing;
 use crate::domain::{Domain, Epoch};
 use crate::effect;
 use crate::id::PointId;
-use crate::trace::EventKind;
 
 /// A place where a task waits. It belongs to the domain and run it was made in, and to whichever task of that domain holds it: a future that
 /// waits at one may be handed on to a child, as any future may.
@@ -64,6 +63,7 @@ impl Point {
     ///
     /// # Errors
     /// See [`PointError`].
+    #[inline]
     pub fn new() -> Result<Point, PointError> {
         Domain::with(|domain| {
             if !domain.suspends {
@@ -174,12 +174,10 @@ impl Drop for Point {
             if domain.epoch() != self.epoch {
                 return None;
             }
-            if domain.is_traced()
-                && let Some(task) = domain.points.noted(self.id)
-            {
-                domain.trace(|| EventKind::GiveUp { task, point: self.id });
+            if domain.is_traced() {
+                domain.trace_given_up(self.id);
             }
-            domain.points.close(self.id)
+            domain.close_point(self.id)
         })
         .flatten();
         drop(waker);

@@ -212,7 +212,7 @@ impl Future for Sleep {
                 let old = this.node.set_waker(Some(cx.waker().clone()));
                 if !this.node.is_linked() {
                     // SAFETY: *Pinned*: the node is part of a pinned future, whose drop unlinks it.
-                    unsafe { domain.timers.insert(NonNull::from(&this.node)) };
+                    unsafe { domain.timers.insert(NonNull::from(&this.node), now) };
                 }
                 drop(old);
                 Poll::Pending

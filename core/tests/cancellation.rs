@@ -156,6 +156,7 @@ fn r09_a_cancellation_may_be_dropped_and_the_parent_may_end_before_its_child() {
     for polled in [false, true] {
         each(|reach, seed| {
             let (journal, tally) = (Journal::new(), Tally::new());
+            let (ring, waker) = Ring::new();
             go(2, seed, async {
                 let parent = reach.start_on(1, {
                     let (journal, tally) = (journal.clone(), tally.clone());
@@ -175,9 +176,10 @@ fn r09_a_cancellation_may_be_dropped_and_the_parent_may_end_before_its_child() {
                             }
                             let mut cancelling = child.cancel();
                             if polled {
-                                assert!(poll_under(&mut cancelling, Waker::noop()).is_pending());
+                                assert!(poll_under(&mut cancelling, &waker).is_pending());
                             }
                             drop(cancelling);
+                            assert_eq!(Arc::strong_count(&ring), 2, "who waits no more keeps no waker");
                         }
                         journal.write("the parent's future ends");
                         "normally"

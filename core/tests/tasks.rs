@@ -614,7 +614,9 @@ fn r06_what_a_promise_tells_of_its_child() {
             assert_eq!((child.name(), child.id().maker()), (None, matou_core::DomainId::ZERO));
             until(|| child.is_ended()).await;
             assert_eq!(child.state(), State::Exited);
-            assert!(child.await.is_err());
+            let mut child = child;
+            assert!((&mut child).await.is_err());
+            assert_eq!(child.state(), State::Exited, "awaited or not");
             let named = Task::new().name("a name").spawn(async {}).unwrap();
             assert_eq!(named.name(), Some("a name"));
             named.await.unwrap();

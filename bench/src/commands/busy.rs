@@ -14,7 +14,7 @@ use crate::Failure;
 use crate::args::Args;
 use crate::load::Waiting;
 use crate::process::{Generator, Load, Server};
-use crate::report::{Kind, Lines, Row};
+use crate::report::{Kind, Lines};
 use crate::serve::compute::STEP;
 use crate::servers;
 
@@ -31,31 +31,20 @@ pub fn usage() -> String {
 
 /// One server in one round.
 struct Sample {
-    /// Nanoseconds: of messages, and of connections from `connect` to the first answer; p50, p99, p99.9.
-    echo: [f64; 3],
-    accept: [f64; 3],
+    /// Nanoseconds: of messages, and of connections from `connect` to the first answer; p50, p99, p99.9, the longest.
+    echo: [u64; 4],
+    accept: [u64; 4],
     /// Steps of the computation while serving, divided by those while not serving.
     throughput: f64,
     /// Of the window without serving the part that was spent in steps.
     computing: f64,
 }
 
-const fn latency(what: &'static str) -> Kind {
-    Kind { what, scale: 1e-6, digits: 2, ratio: true }
-}
-
-type Measure = (Kind, fn(&Sample) -> f64);
-
-const MEASURES: [Measure; 8] = [
-    (latency("echo p50, ms"), |sample| sample.echo[0]),
-    (latency("echo p99, ms"), |sample| sample.echo[1]),
-    (latency("echo p99.9, ms"), |sample| sample.echo[2]),
-    (latency("accept p50, ms"), |sample| sample.accept[0]),
-    (latency("accept p99, ms"), |sample| sample.accept[1]),
-    (latency("accept p99.9, ms"), |sample| sample.accept[2]),
-    (Kind { what: "steps while serving, of those while not", scale: 1.0, digits: 4, ratio: false }, |sample| sample.throughput),
-    (Kind { what: "time in steps while not serving, %", scale: 100.0, digits: 1, ratio: false }, |sample| sample.computing),
-];
+pub(crate) const ECHO: Kind = Kind::less("echo while computing, ms", 1e-6, 2);
+pub(crate) const ACCEPT: Kind = Kind::less("connect to echo while computing, ms", 1e-6, 2);
+pub(crate) const KEPT: Kind = Kind::alone("steps while serving, % of those while not", 100.0, 2);
+const COMPUTING: Kind = Kind::alone("time in steps while not serving, %", 100.0, 1);
+const PERCENTILES: [&str; 3] = ["p50", "p99", "p99.9"];
 
 /// What `busy` does.
 pub fn run(mut args: Args) -> Result<(), Failure> {
@@ -103,18 +92,17 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
         let (serving, serving_seconds) = steps(server, before)?;
         signal(server, Signal::STOP)?;
         let throughput = (serving / serving_seconds) / (alone / seconds);
-        let three = |latency: [u64; 4]| [latency[0] as f64, latency[1] as f64, latency[2] as f64];
-        Ok(Sample { echo: three(echo), accept: three(accept), throughput, computing: alone * STEP.as_secs_f64() / seconds })
+        Ok(Sample { echo, accept, throughput, computing: alone * STEP.as_secs_f64() / seconds })
     })?;
-    let row = |(kind, of): &Measure| {
-        let figures: Vec<Vec<f64>> = samples.iter().map(|samples| samples.iter().map(of).collect()).collect();
-        let row = Row::paired("", *kind, &figures);
-        if kind.ratio { row.beside_the_best(&figures, setup.ours(), |index| setup.is_peer(index)) } else { row }
-    };
-    let rows: Vec<Row> = MEASURES.iter().map(row).collect();
-    // One line each: what is measured is the subject here.
-    let rows: Vec<Row> = rows.into_iter().map(|row| Row { subject: row.what, what: "while computing".into(), ..row }).collect();
-    report.table("what", &setup.names(), &rows, Lines::Subjects);
+    let mut rows = Vec::new();
+    for (index, name) in PERCENTILES.into_iter().enumerate() {
+        rows.push(setup.row(name, ECHO, &samples, |sample| sample.echo[index] as f64));
+        rows.push(setup.row(name, ACCEPT, &samples, |sample| sample.accept[index] as f64));
+    }
+    report.table("percentile", &setup.names(), &rows, Lines::Names);
+    let all =
+        [setup.row("all", KEPT, &samples, |sample| sample.throughput), setup.row("all", COMPUTING, &samples, |sample| sample.computing)];
+    report.table("tasks", &setup.names(), &all, Lines::Names);
     report.finish()
 }
 

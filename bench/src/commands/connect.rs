@@ -1,10 +1,10 @@
 //! `connect`: what a connection costs that makes one round trip: accepted, answered, closed.
 
-use super::{OPTIONS, Sample, Setup, in_turn, of, window};
+use super::{OPTIONS, Setup, in_turn, of, window};
 use crate::Failure;
 use crate::args::Args;
-use crate::process::{Generator, Load};
-use crate::report::{Kind, Lines, Row};
+use crate::process::Load;
+use crate::report::{Kind, Lines};
 use crate::servers;
 
 /// What it accepts.
@@ -15,8 +15,8 @@ pub fn usage() -> String {
     )
 }
 
-const CPU: Kind = Kind { what: "CPU per connect-echo-close, µs", scale: 1e-3, digits: 2, ratio: true };
-const P99: Kind = Kind { what: "connect to echo, p99, µs", scale: 1e-3, digits: 1, ratio: true };
+pub(crate) const CPU: Kind = Kind::less("CPU per connect-echo-close, µs", 1e-3, 2);
+const P99: Kind = Kind::less("connect to echo, p99, µs", 1e-3, 1);
 
 /// What `connect` does.
 pub fn run(mut args: Args) -> Result<(), Failure> {
@@ -26,17 +26,14 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     setup.find()?;
     let mut report = setup.report("Connections: connect, echo, close");
     let servers = setup.servers()?;
-    let mut generators: Vec<Vec<Generator>> = servers.iter().map(|server| setup.generators(server)).collect::<Result<_, _>>()?;
+    let mut generators = setup.loaded(&servers, 0)?;
     let mut rows = Vec::new();
     for at_once in at_once {
         let samples = in_turn(setup.rounds, servers.len(), |turn| {
             of(&servers[turn], window(&servers[turn], &mut generators[turn], Load::Churn(at_once), setup.window))
         })?;
-        for (kind, figure) in [(CPU, (|sample| sample.cpu) as fn(&Sample) -> f64), (P99, |sample| sample.latency[1])] {
-            let figures: Vec<Vec<f64>> = samples.iter().map(|samples| samples.iter().map(figure).collect()).collect();
-            let row = Row::paired(at_once.to_string(), kind, &figures);
-            rows.push(row.beside_the_best(&figures, setup.ours(), |index| setup.is_peer(index)));
-        }
+        rows.push(setup.row(at_once.to_string(), CPU, &samples, |sample| sample.cpu));
+        rows.push(setup.row(at_once.to_string(), P99, &samples, |sample| sample.latency[1]));
     }
     report.table("at once", &setup.names(), &rows, Lines::Names);
     report.finish()

@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::{OPTIONS, Sample, Setup, in_turn, of, window};
 use crate::Failure;
 use crate::args::Args;
-use crate::process::{Generator, Load, Server};
-use crate::report::{Kind, Line, Lines, Plot, Row};
+use crate::process::{Load, Server};
+use crate::report::{Kind, Lines, Plot, Row};
 use crate::servers;
 
 /// What it accepts.
@@ -24,19 +24,17 @@ pub fn usage() -> String {
 /// A figure, and where it is in a sample.
 type Measure = (Kind, fn(&Sample) -> f64);
 
-const fn kind(what: &'static str, scale: f64, digits: usize, ratio: bool) -> Kind {
-    Kind { what, scale, digits, ratio }
-}
-
-pub(super) const CPU: Kind = kind("CPU per round trip, µs", 1e-3, 2, true);
+pub(crate) const CPU: Kind = Kind::less("CPU per round trip, µs", 1e-3, 2);
+pub(crate) const RATE: Kind = Kind::more("round trips, 1/s", 1.0, 0);
+pub(crate) const P999: Kind = Kind::less("p99.9, µs", 1e-3, 1);
 
 const MEASURES: [Measure; 6] = [
     (CPU, |sample| sample.cpu),
-    (kind("round trips, 1/s", 1.0, 0, true), |sample| sample.rate),
-    (kind("p50, µs", 1e-3, 1, true), |sample| sample.latency[0]),
-    (kind("p99, µs", 1e-3, 1, true), |sample| sample.latency[1]),
-    (kind("p99.9, µs", 1e-3, 1, true), |sample| sample.latency[2]),
-    (kind("server busy, %", 100.0, 0, false), |sample| sample.busy),
+    (RATE, |sample| sample.rate),
+    (Kind::less("p50, µs", 1e-3, 1), |sample| sample.latency[0]),
+    (Kind::less("p99, µs", 1e-3, 1), |sample| sample.latency[1]),
+    (P999, |sample| sample.latency[2]),
+    (Kind::alone("server busy, %", 100.0, 0), |sample| sample.busy),
 ];
 
 /// What `echo` does.
@@ -53,20 +51,18 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     let start = Instant::now();
     let servers = setup.servers()?;
     let mut rows = Vec::new();
-    let mut lines: Vec<Line> = setup.names().into_iter().map(|name| (name.to_owned(), Vec::new())).collect();
+    let mut plot = Plot::new("CPU per round trip", "connections", CPU.what, &setup.names());
     let mut every = String::from("connections\tserver\tround\tcpu_ns\tround_trips_per_s\tbusy\tp50_ns\tp99_ns\tp999_ns\tmax_ns\n");
     for count in connections {
         let samples = measure(&setup, &servers, count)?;
         write_windows(&mut every, count, &servers, &samples);
         let of_all = table(&setup, &count.to_string(), &samples);
-        for (line, cell) in lines.iter_mut().zip(&of_all[0].cells) {
-            line.1.extend(cell.map(|cell| (count as f64, cell.value)));
-        }
+        plot.add(count as f64, &of_all[0]);
         rows.extend(of_all);
         eprintln!("{count} connections: {:.0?} so far", start.elapsed());
     }
     report.table("connections", &setup.names(), &rows, Lines::Names);
-    report.plot(Plot { title: "CPU per round trip".into(), x: "connections".into(), y: "µs".into(), logarithmic: true, lines });
+    report.plot(plot);
     if let Some(path) = windows {
         fs::write(&path, every).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -75,12 +71,7 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
 
 /// All rounds for one number of connections.
 pub(super) fn measure(setup: &Setup, servers: &[Server], connections: usize) -> Result<Vec<Vec<Sample>>, Failure> {
-    let mut generators: Vec<Vec<Generator>> = Vec::new();
-    for server in servers {
-        let mut load = setup.generators(server)?;
-        of(server, Setup::open(&mut load, connections))?;
-        generators.push(load);
-    }
+    let mut generators = setup.loaded(servers, connections)?;
     in_turn(setup.rounds, servers.len(), |turn| {
         of(&servers[turn], window(&servers[turn], &mut generators[turn], Load::Closed, setup.window))
     })
@@ -88,17 +79,7 @@ pub(super) fn measure(setup: &Setup, servers: &[Server], connections: usize) -> 
 
 /// The rows of one number of connections.
 pub(super) fn table(setup: &Setup, subject: &str, samples: &[Vec<Sample>]) -> Vec<Row> {
-    let row = |(kind, of): &Measure| {
-        let figures: Vec<Vec<f64>> = samples.iter().map(|samples| samples.iter().map(of).collect()).collect();
-        let row = Row::paired(subject, *kind, &figures);
-        // The rate is the one figure of which more is better; it follows from the others.
-        if kind.ratio && !kind.what.contains("1/s") {
-            row.beside_the_best(&figures, setup.ours(), |index| setup.is_peer(index))
-        } else {
-            row
-        }
-    };
-    MEASURES.iter().map(row).collect()
+    MEASURES.iter().map(|(kind, figure)| setup.row(subject, *kind, samples, figure)).collect()
 }
 
 fn write_windows(text: &mut String, connections: usize, servers: &[Server], samples: &[Vec<Sample>]) {

@@ -7,6 +7,7 @@
 
 pub mod busy;
 pub mod connect;
+pub mod connections;
 pub mod domains;
 pub mod echo;
 pub mod latency;
@@ -46,14 +47,17 @@ fn window(server: &Server, generators: &mut [Generator], load: Load, duration: D
     let cpu = kernel::settled_cpu_time(server.id())?.saturating_sub(before).as_nanos() as f64;
     let round_trips: u64 = reports.iter().map(|report| report.round_trips).sum();
     let nanoseconds = reports.iter().map(|report| report.nanoseconds).max().unwrap_or(1) as f64;
-    // Of several generators the worst.
-    let latency = |index: usize| reports.iter().map(|report| report.latency[index]).max().unwrap_or(0) as f64;
     Ok(Sample {
         cpu: cpu / round_trips as f64,
         rate: round_trips as f64 * 1e9 / nanoseconds,
         busy: cpu / nanoseconds,
-        latency: [0, 1, 2, 3].map(latency),
+        latency: [0, 1, 2, 3].map(|index| worst(&reports, index)),
     })
+}
+
+/// A latency, of several generators the worst.
+fn worst(reports: &[Report], index: usize) -> f64 {
+    reports.iter().map(|report| report.latency[index]).max().unwrap_or(0) as f64
 }
 
 /// All of them at once.

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::of;
 use crate::Failure;
 use crate::args::Args;
 use crate::kernel;
 use crate::load::Waiting;
 use crate::process::{Generator, Program, Server};
-use crate::report::Report;
+use crate::report::{Kind, Report, Row};
 use crate::servers::{self, How};
 
 /// The options, for the help.
@@ -96,6 +97,16 @@ impl Setup {
         self.load_cpus.iter().map(|cpu| Generator::start(server.address(), self.size, self.waiting, &[*cpu])).collect()
     }
 
+    /// Starts the load of each, with so many connections open.
+    pub fn loaded(&self, servers: &[Server], connections: usize) -> Result<Vec<Vec<Generator>>, Failure> {
+        let load = |server: &Server| {
+            let mut generators = self.generators(server)?;
+            of(server, Self::open(&mut generators, connections))?;
+            Ok(generators)
+        };
+        servers.iter().map(load).collect()
+    }
+
     /// Opens so many connections in all.
     pub fn open(generators: &mut [Generator], connections: usize) -> Result<(), Failure> {
         let count = generators.len();
@@ -109,17 +120,14 @@ impl Setup {
     pub fn report(&mut self, title: &str) -> Report {
         let mut report = Report::new(title, self.out.take());
         report.say(&format!(
-            "{} bytes a message, {} rounds of {} ms; servers on cores {:?}, load on cores {:?}, {}. \
+            "{} bytes a message, {} rounds of {} ms; servers on cores {:?}, load ({}) on cores {:?}. \
              Ratios are to {}, in brackets the interval that holds the true median with 95 %.",
             self.size,
             self.rounds,
             self.window.as_millis(),
             self.server_cpus,
+            self.waiting,
             self.load_cpus,
-            match self.waiting {
-                Waiting::Sleep => "sleeping",
-                Waiting::Spin => "spinning",
-            },
             self.programs[0].name,
         ));
         for missing in &self.left_out {
@@ -128,13 +136,9 @@ impl Setup {
         report
     }
 
-    /// Where matou is, and whether someone is a peer and neither matou nor a raw loop.
-    pub fn ours(&self) -> Option<usize> {
-        self.programs.iter().position(|program| program.name.starts_with("matou"))
-    }
-
-    pub(super) fn is_peer(&self, index: usize) -> bool {
-        let name = &self.programs[index].name;
-        !name.starts_with("matou") && !name.starts_with("epoll") && !name.starts_with("raw")
+    /// A row of one figure of each server's samples.
+    pub(super) fn row<T>(&self, subject: impl Into<String>, kind: Kind, samples: &[Vec<T>], figure: impl Fn(&T) -> f64) -> Row {
+        let figures: Vec<Vec<f64>> = samples.iter().map(|samples| samples.iter().map(&figure).collect()).collect();
+        Row::compared(subject, kind, &self.names(), &figures)
     }
 }

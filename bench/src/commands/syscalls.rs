@@ -16,13 +16,13 @@ use crate::Failure;
 use crate::args::Args;
 use crate::kernel;
 use crate::process::{Generator, Load, Server};
-use crate::report::{Kind, Lines, Row};
+use crate::report::{Kind, Lines};
 use crate::servers;
 
 /// What it accepts.
 pub fn usage() -> String {
     format!(
-        "syscalls: system calls per round trip (5 rounds of 200 ms)\n\n  \
+        "syscalls: system calls per round trip (6 rounds of 200 ms)\n\n  \
          --connections LIST  how many at once (1,50)\n  \
          --counter NAME      perf or strace (the first of them that works)\n{OPTIONS}"
     )
@@ -31,7 +31,7 @@ pub fn usage() -> String {
 /// How long a counter may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const CALLS: Kind = Kind { what: "system calls per round trip", scale: 1.0, digits: 2, ratio: true };
+pub(crate) const CALLS: Kind = Kind::less("system calls per round trip", 1.0, 2);
 
 /// What counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Drop for Counting {
 
 /// What `syscalls` does.
 pub fn run(mut args: Args) -> Result<(), Failure> {
-    let mut setup = Setup::take(&mut args, servers::ALL, 5, 200)?;
+    let mut setup = Setup::take(&mut args, servers::ALL, 6, 200)?;
     let connections: Vec<usize> = args.list("--connections")?.unwrap_or_else(|| vec![1, 50]);
     let wanted: Option<String> = args.option("--counter")?;
     args.finish()?;
@@ -143,16 +143,11 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     let servers = setup.servers()?;
     let mut rows = Vec::new();
     for connections in connections {
-        let mut generators: Vec<Vec<Generator>> = servers.iter().map(|server| setup.generators(server)).collect::<Result<_, _>>()?;
-        for (server, generators) in servers.iter().zip(&mut generators) {
-            of(server, Setup::open(generators, connections))?;
-        }
+        let mut generators = setup.loaded(&servers, connections)?;
         let figures = in_turn(setup.rounds, servers.len(), |turn| {
             of(&servers[turn], calls(*counter, &servers[turn], &mut generators[turn], setup.window))
         })?;
-        rows.push(
-            Row::paired(connections.to_string(), CALLS, &figures).beside_the_best(&figures, setup.ours(), |index| setup.is_peer(index)),
-        );
+        rows.push(setup.row(connections.to_string(), CALLS, &figures, |calls| *calls));
     }
     report.table("connections", &setup.names(), &rows, Lines::Names);
     report.finish()

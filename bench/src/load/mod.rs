@@ -15,10 +15,12 @@ mod paced;
 mod schedule;
 pub mod tool;
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -43,6 +45,27 @@ pub enum Waiting {
     Sleep,
     /// It asks again and again. The server's write wakes nobody, as if the peer were on another machine.
     Spin,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sleep => "sleep",
+            Self::Spin => "spin",
+        })
+    }
+}
+
+impl FromStr for Waiting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sleep" => Ok(Self::Sleep),
+            "spin" => Ok(Self::Spin),
+            _ => Err(format!("sleep or spin, and not {text}")),
+        }
+    }
 }
 
 /// Connections to one server.

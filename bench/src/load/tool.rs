@@ -9,11 +9,14 @@ use crate::args::Args;
 use crate::kernel;
 
 /// What it accepts.
-pub const USAGE: &str = "\
+pub fn usage() -> String {
+    "\
 load ADDRESS: puts load on one echo server
 
   --connections N (50)  --size BYTES (64)  --seconds N (5)  --warm-up MS (500)  --window MS (1000)
-  --pid PID: the server's, for its CPU time and memory  --cpu N: the core to stay on  --spin: asks again and again, never sleeps";
+  --pid PID: the server's, for its CPU time and memory  --cpu N: the core to stay on  --spin: asks again and again, never sleeps"
+        .to_owned()
+}
 
 /// What `load` does.
 pub fn run(mut args: Args) -> Result<(), Failure> {

@@ -2,12 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::calls::Tally;
 use super::meter::Figures;
 use super::{one, step_aside};
 use crate::Failure;
@@ -24,6 +26,8 @@ pub trait Executor: Sized + 'static {
     const CANCELS: bool;
     /// Whether another thread is heard while there is always something to run.
     const HEARS: bool = true;
+    /// Whether calls can be spread over several threads.
+    const SPREADS: bool = false;
 
     /// Runs something as a task, because that is where a program does its work: a future given to `block_on` may be served
     /// worse.
@@ -55,11 +59,28 @@ pub trait Executor: Sized + 'static {
     /// Waits for a time.
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static;
 
-    /// Runs `measure` while another thread runs the same executor. If they are to be `awake`, both have a task that does
-    /// nothing but yield, so that neither ever sleeps.
-    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Self::Far) -> F + 'static) -> Result<Figures, Failure>
+    /// Runs `measure` while other threads run the same executor.
+    fn elsewhere<F>(others: Others, measure: impl FnOnce(Self::Far) -> F + 'static) -> Result<Figures, Failure>
     where
         F: Future<Output = Figures> + 'static;
+}
+
+/// The other threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// One, which sleeps while nothing is asked of it.
+    One,
+    /// One; it and the one that measures have a task that does nothing but yield, so that neither ever sleeps.
+    Awake,
+    /// So many, among which calls are spread; of an executor that [`SPREADS`](Executor::SPREADS).
+    Spread(usize),
+}
+
+impl Others {
+    /// Whether nobody is to sleep.
+    pub fn awake(self) -> bool {
+        self == Self::Awake
+    }
 }
 
 /// Another thread, on which tasks can be made.
@@ -68,6 +89,11 @@ pub trait Far: 'static {
     type Call: Future<Output = u64> + 'static;
     /// Makes a task there that returns a number, which is waited for.
     fn call(&self) -> Self::Call;
+
+    /// Has all the other threads call each other until [`Tally::stop`]; of an executor that [`SPREADS`](Executor::SPREADS).
+    fn all_call(&self, _: &Arc<Tally>) -> impl Future<Output = ()> + 'static {
+        async {}
+    }
 }
 
 /// Children that are collected as they end.
@@ -123,14 +149,14 @@ impl Far for ByChannel {
 }
 
 /// [`Executor::elsewhere`] with such a thread.
-pub fn by_channel<E, F>(awake: bool, measure: impl FnOnce(ByChannel) -> F + 'static) -> Result<Figures, Failure>
+pub fn by_channel<E, F>(others: Others, measure: impl FnOnce(ByChannel) -> F + 'static) -> Result<Figures, Failure>
 where
     E: Executor<Far = ByChannel>,
     F: Future<Output = Figures> + 'static,
 {
     let (sender, mut questions) = mpsc::unbounded_channel::<oneshot::Sender<u64>>();
     let far = move || async move {
-        let spinner = awake.then(Spinner::<E>::start);
+        let spinner = others.awake().then(Spinner::<E>::start);
         while let Some(reply) = questions.recv().await {
             E::detach(E::spawn(async move {
                 let number = one().await;
@@ -146,11 +172,11 @@ where
     };
     thread::scope(|scope| {
         let thread = scope.spawn(move || {
-            step_aside();
+            step_aside(0);
             E::run(far()).map(drop).map_err(|error| error.to_string())
         });
         let figures = E::run(async move {
-            let spinner = awake.then(Spinner::<E>::start);
+            let spinner = others.awake().then(Spinner::<E>::start);
             let figures = measure(ByChannel(sender)).await;
             if let Some(spinner) = spinner {
                 spinner.stop().await;

@@ -1,10 +1,10 @@
 //! `growth`: what an operation costs among 100 to 1,000,000 tasks, timers or orphans, beside a bare walk over as many cells.
 
-use super::run::{Executors, HEAP, OPTIONS, TIME};
-use super::{Figures, Kind};
+use super::Kind;
+use super::run::{ALLOCATIONS, Executors, HEAP, OPTIONS, TIME, timed};
 use crate::Failure;
 use crate::args::Args;
-use crate::report::{self, Line, Lines, Plot, Row};
+use crate::report::{Lines, Plot, Row};
 
 /// What it accepts.
 pub fn usage() -> String {
@@ -14,53 +14,60 @@ pub fn usage() -> String {
     )
 }
 
-const KINDS: [Kind; 4] = [Kind::WakeAmong, Kind::SpawnAmong, Kind::TimerAmong, Kind::OrphanAmong];
+pub(crate) const KINDS: [Kind; 4] = [Kind::WakeAmong, Kind::SpawnAmong, Kind::TimerAmong, Kind::OrphanAmong];
 
 /// What `growth` does.
 pub fn run(mut args: Args) -> Result<(), Failure> {
     let counts: Vec<usize> = args.list("--counts")?.unwrap_or_else(|| vec![100, 1000, 10_000, 100_000, 1_000_000]);
     let mut executors = Executors::take(&mut args, "walk,tokio,matou", 7, 200)?;
     args.finish()?;
-    if counts.contains(&0) {
+    if counts.contains(&0) || counts.is_empty() {
         return Err("at least one waits".into());
     }
     let mut report = executors.report("Growth of the executors");
     report.say(
         "The walk visits boxes of three cache lines, and touches two of each, in the order in which the tasks are woken, which is \
-         not the order in which they were made.",
+         not the order in which they were made. It is the same for all operations.",
     );
+    let names = executors.names();
     for kind in KINDS {
-        let names = executors.names();
+        eprintln!("{}", kind.name());
+        let mut plot = Plot::new(kind.name(), "so many", TIME.what, &names);
         let mut rows = Vec::new();
-        let mut lines: Vec<Line> = names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
         let mut first: Option<Vec<Vec<f64>>> = None;
-        for &count in &counts {
-            eprintln!("{}: {count}", kind.name());
-            let figures = executors.ask(kind, count)?;
-            let times: Vec<Vec<f64>> = figures.iter().map(|(times, _)| times.iter().map(|figures| figures.time).collect()).collect();
-            let row = Row::paired(count.to_string(), TIME, &times);
-            for (line, cell) in lines.iter_mut().zip(&row.cells) {
-                line.1.extend(cell.map(|cell| (count as f64, cell.value)));
+        for (count, answers) in counts.iter().zip(executors.ask(kind, &counts)?) {
+            let subject = count.to_string();
+            let time = executors.row(&subject, TIME, &answers, |figures| figures.time);
+            plot.add(*count as f64, &time);
+            rows.push(Row { what: of(kind, TIME.what), ..time });
+            let times = timed(&answers, |figures| figures.time);
+            match &first {
+                Some(first) => rows.push(Row::grown(&subject, grown(kind, counts[0]), first, &times)),
+                None => first = Some(times),
             }
-            rows.push(row);
-            rows.push(grown(count, first.get_or_insert_with(|| times.clone()), &times));
+            if kind == Kind::TimerAmong {
+                let counted = executors.counted(&subject, ALLOCATIONS, &answers, |figures| figures.allocations);
+                rows.push(Row { what: of(kind, ALLOCATIONS.what), ..counted });
+            }
             if kind == Kind::WakeAmong {
-                let live = |count: &Option<Figures>| count.iter().map(|figures| figures.live).collect();
-                let heap: Vec<Vec<f64>> = figures.iter().map(|(_, count)| live(count)).collect();
-                rows.push(Row::paired(count.to_string(), report::Kind { what: "heap of a task, bytes", ..HEAP }, &heap));
+                rows.push(Row { what: HEAP_OF_ONE.to_owned(), ..executors.counted(&subject, HEAP, &answers, |figures| figures.live) });
             }
         }
-        report.say(&format!("#### {}", kind.name()));
-        report.table("count", &names, &rows, Lines::Names);
-        report.plot(Plot { title: kind.name().to_owned(), x: "so many".into(), y: "ns".into(), logarithmic: true, lines });
+        report.table("so many", &names, &rows, Lines::Names);
+        report.plot(plot);
     }
     report.finish()
 }
 
-/// The median time as a multiple of that among the fewest.
-fn grown(count: usize, first: &[Vec<f64>], times: &[Vec<f64>]) -> Row {
-    let quotients: Vec<Vec<f64>> =
-        times.iter().zip(first).map(|(times, first)| times.iter().zip(first).map(|(time, first)| time / first).collect()).collect();
-    let kind = report::Kind { what: "times as long as among the fewest", scale: 1.0, digits: 2, ratio: false };
-    Row::paired(count.to_string(), kind, &quotients)
+/// What the tables call a figure of an operation.
+pub(crate) fn of(kind: Kind, what: &str) -> String {
+    format!("{}: {what}", kind.name())
 }
+
+/// What they call the quotient of its time by that among the fewest.
+pub(crate) fn grown(kind: Kind, fewest: usize) -> String {
+    of(kind, &format!("times that among {fewest}"))
+}
+
+/// What they call the heap of each of so many tasks.
+pub(crate) const HEAP_OF_ONE: &str = "heap of a suspended task, bytes";

@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::executor::{Executor, Far, Orphans};
+use super::calls::Tally;
+use super::executor::{Executor, Far, Orphans, Others};
 use super::meter::{Figures, Meter};
 use super::{BATCH, Kind, MANY, Operation, REST, TIMERS, TURNS, one, shuffled};
 use crate::{Failure, counting};
@@ -25,11 +27,16 @@ pub fn measure<E: Executor>(operation: Operation, meter: Meter) -> Result<Option
         Kind::SpawnCancel => E::run(spawn_cancel::<E>(meter)),
         Kind::Timers => E::run(timers::<E>(meter)),
         Kind::Heap => E::run(heap::<E>(MANY * 10)),
-        Kind::Call => E::elsewhere(false, move |far| spawn_await(meter, move || far.call())),
-        Kind::CallRested => E::elsewhere(false, move |far| call_rested(meter, far)),
+        Kind::Call => E::elsewhere(Others::One, move |far| spawn_await(meter, move || far.call())),
+        Kind::CallRested => E::elsewhere(Others::One, move |far| call_rested(meter, far)),
         Kind::CallAwake if !E::HEARS => return Ok(None),
-        Kind::CallAwake => E::elsewhere(true, move |far| spawn_await(meter, move || far.call())),
-        Kind::CallMany => E::elsewhere(false, move |far| call_many::<E>(meter, far)),
+        Kind::CallAwake => E::elsewhere(Others::Awake, move |far| spawn_await(meter, move || far.call())),
+        Kind::CallMany => E::elsewhere(Others::One, move |far| spawn_await_many(meter, move || far.call())),
+        Kind::CallsByOne if !E::SPREADS => return Ok(None),
+        Kind::CallsByOne => E::elsewhere(Others::Spread(count), move |far| spawn_await_many(meter, move || far.call())),
+        // One alone has nobody to call.
+        Kind::CallsByAll if !E::SPREADS || count < 2 => return Ok(None),
+        Kind::CallsByAll => E::elsewhere(Others::Spread(count), move |far| calls_by_all::<E>(meter, far, count)),
         Kind::WakeAmong => E::run(wake_among::<E>(meter, count)),
         Kind::SpawnAmong => E::run(spawn_among::<E>(meter, count)),
         Kind::TimerAmong => E::run(timer_among::<E>(meter, count)),
@@ -65,18 +72,24 @@ async fn spawn_await_many<T: Future<Output = u64>>(meter: Meter, spawn: impl Fn(
     }
 }
 
-/// As many calls at once: each future is started before the first is awaited.
-async fn call_many<E: Executor>(meter: Meter, far: E::Far) -> Figures {
-    let mut calls = Vec::with_capacity(MANY);
+/// The others call each other; this thread only looks at how far they are.
+async fn calls_by_all<E: Executor>(meter: Meter, far: E::Far, threads: usize) -> Figures {
+    let tally = Arc::new(Tally::new(threads));
+    let ended = far.all_call(&tally);
+    let mut before = tally.sum();
     let mut watch = meter.start();
     loop {
-        calls.extend((0..MANY).map(|_| far.call()));
-        for call in calls.drain(..) {
-            black_box(call.await);
+        E::sleep(REST).await;
+        let now = tally.sum();
+        if now == before {
+            continue;
         }
-        if let Some(figures) = watch.lap(MANY) {
+        if let Some(figures) = watch.lap(now - before) {
+            tally.stop();
+            ended.await;
             return figures;
         }
+        before = now;
     }
 }
 
@@ -398,9 +411,11 @@ mod tests {
         let meter = Meter { window: Duration::ZERO, counting: false };
         for kind in Kind::ALL {
             let operation = Operation { kind, count: 10 };
+            // With two of them, who call each other.
+            let operation = if kind == Kind::CallsByAll { Operation { count: 2, ..operation } } else { operation };
             for figures in [measure::<Matou>(operation, meter), measure::<LocalTokio>(operation, meter)] {
                 let figures = figures.unwrap().unwrap();
-                assert!(figures.time > 0.0 || kind == Kind::Heap, "{kind:?}");
+                assert!((figures.time > 0.0 && figures.time.is_finite()) || kind == Kind::Heap, "{kind:?}: {figures}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! matou: domain 0 alone, and for calls one worker domain.
+//! matou: domain 0 alone, and for calls one worker domain or several.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use matou_unix::{Builder, Plain, Promise, call, spawn, time, yield_now};
+use matou_unix::{Builder, Plain, Promise, call, parallel, spawn, time, yield_now};
 
-use super::executor::{Executor, Far, Orphans, Spinner};
+use super::calls::Tally;
+use super::executor::{Executor, Far, Orphans, Others, Spinner};
 use super::meter::Figures;
 use super::{one, step_aside};
 use crate::Failure;
@@ -36,6 +37,7 @@ impl Executor for Matou {
     type Far = Worker;
     type Orphans = Children;
     const CANCELS: bool = true;
+    const SPREADS: bool = true;
 
     fn run(measure: impl Future<Output = Figures> + 'static) -> Result<Figures, Failure> {
         within(0, measure)
@@ -57,18 +59,18 @@ impl Executor for Matou {
         time::sleep(duration)
     }
 
-    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Worker) -> F + 'static) -> Result<Figures, Failure>
+    fn elsewhere<F>(others: Others, measure: impl FnOnce(Worker) -> F + 'static) -> Result<Figures, Failure>
     where
         F: Future<Output = Figures> + 'static,
     {
-        within(1, async move {
-            // The worker starts on the core of the thread that made it.
-            far(|| async {
-                step_aside();
-                0
-            })
-            .await;
-            let stop = Arc::new(AtomicBool::new(!awake));
+        let workers = match others {
+            Others::Spread(workers) => workers,
+            Others::One | Others::Awake => 1,
+        };
+        within(workers, async move {
+            // The workers start on the core of the thread that made them.
+            on_each(workers, |place| async move { step_aside(place) }).await;
+            let stop = Arc::new(AtomicBool::new(!others.awake()));
             let stopped = Arc::clone(&stop);
             let spins = far(move || async move {
                 while !stopped.load(Relaxed) {
@@ -76,7 +78,7 @@ impl Executor for Matou {
                 }
                 0
             });
-            let spinner = awake.then(Spinner::<Self>::start);
+            let spinner = others.awake().then(Spinner::<Self>::start);
             let figures = measure(Worker).await;
             stop.store(true, Relaxed);
             spins.await;
@@ -88,7 +90,7 @@ impl Executor for Matou {
     }
 }
 
-/// The one worker domain.
+/// The worker domains.
 #[derive(Debug)]
 pub struct Worker;
 
@@ -97,6 +99,14 @@ impl Far for Worker {
 
     fn call(&self) -> Counted {
         far(one)
+    }
+
+    fn all_call(&self, tally: &Arc<Tally>) -> impl Future<Output = ()> + 'static {
+        let tally = Arc::clone(tally);
+        on_each(tally.threads(), move |place| {
+            let tally = Arc::clone(&tally);
+            async move { tally.calls(place, || far(one)).await }
+        })
     }
 }
 
@@ -114,12 +124,24 @@ impl Orphans for Children {
     }
 }
 
+/// Begins something on each worker, as [`parallel`] spreads it: one place each.
+fn on_each<F>(workers: usize, work: impl Fn(usize) -> F + Clone + Send + 'static) -> impl Future<Output = ()>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let all = parallel(work, 0..workers);
+    async {
+        let ended = all.await.unwrap_or_else(|_| unreachable!("there is a worker"));
+        assert!(ended.into_iter().all(|ended| ended.is_ok()), "a worker that only calls has failed");
+    }
+}
+
 fn far<F: Future<Output = u64> + 'static>(make: impl FnOnce() -> F + Send + 'static) -> Counted {
     Counted(call(make).unwrap_or_else(|_| unreachable!("there is a worker")))
 }
 
 fn within(workers: usize, figures: impl Future<Output = Figures>) -> Result<Figures, Failure> {
-    // The default, where the process may use as many processors as it has domains: the benchmark has pinned this thread to one.
-    let spin = if kernel::processors() > 1 { Duration::from_micros(20) } else { Duration::ZERO };
+    // The default, where there are as many processors as domains: what it sees is that the benchmark has pinned this thread to one.
+    let spin = if kernel::processors() > workers { Duration::from_micros(20) } else { Duration::ZERO };
     Builder::new().domains(workers).spin(spin).run(async { Plain(figures.await) }).map_err(|error| error.to_string().into())
 }

@@ -1,7 +1,10 @@
 //! How an operation is measured from inside an executor that has warmed up.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use crate::Failure;
 use crate::counting;
 use crate::kernel;
 
@@ -12,10 +15,28 @@ pub struct Figures {
     pub time: f64,
     /// Nanoseconds of CPU time, all threads together.
     pub cpu: f64,
+    /// How often a thread went to sleep, and was woken.
+    pub sleeps: f64,
     /// Allocations.
     pub allocations: f64,
     /// Bytes on the heap that were not given back.
     pub live: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {} {}", self.time, self.cpu, self.sleeps, self.allocations, self.live)
+    }
+}
+
+impl FromStr for Figures {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let [time, cpu, sleeps, allocations, live] = numbers[..] else { return Err(format!("not understood: {text}").into()) };
+        Ok(Self { time, cpu, sleeps, allocations, live })
+    }
 }
 
 /// For how long to measure, and whether the time or the allocations.
@@ -30,7 +51,7 @@ pub struct Meter {
 impl Meter {
     /// Begins with the warm-up, a tenth of the window, in which nothing is counted.
     pub fn start(self) -> Watch {
-        Watch { meter: self, start: Instant::now(), spent: Duration::ZERO, cpu: Duration::ZERO, operations: None }
+        Watch { meter: self, start: Instant::now(), spent: Duration::ZERO, cpu: Duration::ZERO, sleeps: 0, operations: None }
     }
 }
 
@@ -42,6 +63,7 @@ pub struct Watch {
     /// Of the operations alone, where other things were done between them.
     spent: Duration,
     cpu: Duration,
+    sleeps: u64,
     /// So many so far; `None` during the warm-up.
     operations: Option<usize>,
 }
@@ -59,6 +81,7 @@ impl Watch {
             None if elapsed < self.meter.window / 10 => None,
             None => {
                 self.operations = Some(0);
+                self.sleeps = kernel::own_sleeps();
                 self.cpu = kernel::own_cpu_time();
                 if self.meter.counting {
                     counting::start();
@@ -73,11 +96,14 @@ impl Watch {
                     return None;
                 }
                 let count = if self.meter.counting { counting::stop() } else { counting::Count::default() };
+                let cpu = kernel::own_cpu_time() - self.cpu;
+                let sleeps = kernel::own_sleeps() - self.sleeps;
                 let operations = *sum as f64;
                 let time = if spent.is_some() { self.spent } else { elapsed };
                 Some(Figures {
                     time: time.as_nanos() as f64 / operations,
-                    cpu: (kernel::own_cpu_time() - self.cpu).as_nanos() as f64 / operations,
+                    cpu: cpu.as_nanos() as f64 / operations,
+                    sleeps: sleeps as f64 / operations,
                     allocations: count.allocations as f64 / operations,
                     live: count.live as f64 / operations,
                 })

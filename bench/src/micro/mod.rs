@@ -3,12 +3,13 @@
 //! Each executor is a process of its own that answers questions, one for each window: `micro` and `growth` start them, put the
 //! windows of one after the other's as [`crate::commands`] says, and divide figures of the same round.
 
+pub mod calls;
 pub mod executor;
 pub mod growth;
 mod loops;
 mod matou;
 mod meter;
-mod run;
+pub(crate) mod run;
 mod tokio;
 mod walk;
 
@@ -37,7 +38,7 @@ pub const TIMERS: usize = if cfg!(test) { 1000 } else { 100_000 };
 pub const REST: Duration = Duration::from_millis(1);
 /// The core of the thread that measures.
 const CPU: usize = 0;
-/// The core of the other one, where there is another one.
+/// The core of the first of the others, where there is another one.
 const OTHER_CPU: usize = 1;
 
 /// What is measured.
@@ -67,6 +68,10 @@ pub enum Kind {
     CallAwake,
     /// The same with [`MANY`] on their way at once.
     CallMany,
+    /// The same with as many on their way to so many threads.
+    CallsByOne,
+    /// So many threads call each other, with [`MANY`] on their way all together.
+    CallsByAll,
     /// One of so many waiting tasks is woken, and waits again.
     WakeAmong,
     /// A task is made and awaited while so many wait.
@@ -79,7 +84,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::SpawnAwait,
         Self::SpawnAwaitMany,
         Self::YieldTwo,
@@ -92,6 +97,8 @@ impl Kind {
         Self::CallRested,
         Self::CallAwake,
         Self::CallMany,
+        Self::CallsByOne,
+        Self::CallsByAll,
         Self::WakeAmong,
         Self::SpawnAmong,
         Self::TimerAmong,
@@ -113,6 +120,8 @@ impl Kind {
             Self::CallRested => "call + await, after 1 ms of rest",
             Self::CallAwake => "call + await, both awake",
             Self::CallMany => "call + await, 1000 at once",
+            Self::CallsByOne => "one thread calls",
+            Self::CallsByAll => "all threads call",
             Self::WakeAmong => "wake one of so many",
             Self::SpawnAmong => "spawn + await among so many",
             Self::TimerAmong => "set and drop a timer among so many",
@@ -135,12 +144,17 @@ pub type Measured = fn(Operation, Meter) -> Result<Option<Figures>, Failure>;
 
 /// Answers questions on the standard input: the operation's place in [`Kind::ALL`], how many, nanoseconds, and whether to count.
 pub fn answer(measured: Measured) -> Result<(), Failure> {
+    // The others step aside.
+    kernel::pin(&[CPU])?;
     for line in io::stdin().lines() {
         let line = line?;
         println!("{}", answered(&line, measured)?);
     }
     Ok(())
 }
+
+/// The answer of one that has no such operation.
+const NONE: &str = "none";
 
 /// The answer to one question.
 pub fn answered(question: &str, measured: Measured) -> Result<String, Failure> {
@@ -149,8 +163,7 @@ pub fn answered(question: &str, measured: Measured) -> Result<String, Failure> {
     let kind = *Kind::ALL.get(kind as usize).ok_or("no such operation")?;
     let meter = Meter { window: Duration::from_nanos(window), counting: counting == 1 };
     let figures = measured(Operation { kind, count: count as usize }, meter)?;
-    Ok(figures
-        .map_or_else(|| "none".to_owned(), |figures| format!("{} {} {} {}", figures.time, figures.cpu, figures.allocations, figures.live)))
+    Ok(figures.map_or_else(|| NONE.to_owned(), |figures| figures.to_string()))
 }
 
 /// What `measure NAME` does: answers for an executor that is part of this program.
@@ -171,9 +184,11 @@ pub async fn one() -> u64 {
     black_box(1)
 }
 
-/// Moves the calling thread away from the one that measures. Without a second core they share the one there is.
-pub fn step_aside() {
-    let _ = kernel::pin(&[OTHER_CPU]);
+/// Moves the calling thread, of the others the one at this place, away from the one that measures, to a core of its own as long as
+/// there are cores. Without a second one they share the one there is.
+pub fn step_aside(place: usize) {
+    let others = kernel::processors().saturating_sub(OTHER_CPU).max(1);
+    let _ = kernel::pin(&[OTHER_CPU + place % others]);
 }
 
 /// The numbers below `count` in an order without an order, the same each time (Fisher and Yates, xorshift).
@@ -206,9 +221,11 @@ mod tests {
         let measured: Measured = |operation, meter| {
             assert_eq!((operation.kind, operation.count), (Kind::HandOff, 7));
             assert!(meter.counting && meter.window == Duration::from_nanos(500));
-            Ok(Some(Figures { time: 1.5, cpu: 2.0, allocations: 0.0, live: -8.0 }))
+            Ok(Some(Figures { time: 1.5, cpu: 2.0, sleeps: 0.5, allocations: 0.0, live: -8.0 }))
         };
-        assert_eq!(answered("4 7 500 1", measured).unwrap(), "1.5 2 0 -8");
+        let answer = answered("4 7 500 1", measured).unwrap();
+        assert_eq!(answer, "1.5 2 0.5 0 -8");
+        assert_eq!(answer.parse::<Figures>().unwrap().to_string(), answer);
         assert_eq!(answered("4 7 500 1", |_, _| Ok(None)).unwrap(), "none");
         assert!(answered("4 7 500", measured).is_err() && answered("99 7 500 1", measured).is_err());
     }

@@ -4,10 +4,9 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{CPU, Figures, Kind, OTHER_CPU};
+use super::{CPU, Figures, Kind, NONE, OTHER_CPU};
 use crate::Failure;
 use crate::args::Args;
-use crate::kernel;
 use crate::process::Asked;
 use crate::report::{self, Lines, Report, Row};
 use crate::servers::peer_program;
@@ -81,7 +80,7 @@ impl Executors {
     pub(super) fn report(&mut self, title: &str) -> Report {
         let mut report = Report::new(title, self.out.take());
         report.say(&format!(
-            "{} rounds of {} ms; what is measured on core {CPU}, the other thread of a call on core {OTHER_CPU}. \
+            "{} rounds of {} ms; what is measured on core {CPU}, the other threads of calls on core {OTHER_CPU} and those after it. \
              Ratios are to {}, in brackets the interval that holds the true median with 95 %.",
             self.rounds, self.window, self.names[0],
         ));
@@ -95,42 +94,47 @@ impl Executors {
         self.names.iter().map(String::as_str).collect()
     }
 
-    /// Of each executor the figures of all rounds, in order, and those of a window in which the heap was watched; none from one
-    /// that has no such operation.
-    pub(super) fn ask(&self, kind: Kind, count: usize) -> Result<Vec<Answers>, Failure> {
-        let heap = |command: &[OsString]| ask(command, &question(kind, count, self.window, true));
-        // In processes of their own: what an executor keeps from earlier tasks is not asked for again.
-        let counts: Vec<Option<Figures>> = self.commands.iter().map(|command| heap(command)).collect::<Result<_, _>>()?;
-        let mut times = vec![Vec::new(); counts.len()];
-        let mut children: Vec<Asked> = self.commands.iter().map(|command| start(command)).collect::<Result<_, _>>()?;
-        let rounds = if kind == Kind::Heap { 0 } else { self.rounds };
-        for round in 0..rounds {
-            for turn in 0..children.len() {
-                let turn = (round + turn) % children.len();
-                if counts[turn].is_some() {
-                    let answer = children[turn].ask(&question(kind, count, self.window, false));
-                    let answer = answer.and_then(|answer| figures(&answer)).map_err(|error| format!("{}: {error}", self.names[turn]))?;
-                    times[turn].extend(answer);
+    /// For each of the numbers, of each executor the figures of all rounds, in order, and those of a window in which the heap was
+    /// watched; none from one that has no such operation. A round holds all numbers, so that they may be divided by each other.
+    pub(super) fn ask(&self, kind: Kind, counts: &[usize]) -> Result<Vec<Vec<Answers>>, Failure> {
+        let mut all: Vec<Answers> = Vec::new();
+        let mut asked = Vec::new();
+        for &count in counts {
+            for (command, name) in self.commands.iter().zip(&self.names) {
+                // In processes of their own: what an executor keeps from earlier tasks is not asked for again.
+                let heap = ask(command, &question(kind, count, self.window, true)).map_err(|error| format!("{name}: {error}"))?;
+                if heap.is_some() && kind != Kind::Heap {
+                    asked.push((all.len(), start(command)?, question(kind, count, self.window, false)));
                 }
+                all.push((Vec::new(), heap));
             }
         }
-        Ok(times.into_iter().zip(counts).collect())
-    }
-
-    /// Where matou is.
-    pub(super) fn ours(&self) -> Option<usize> {
-        self.names.iter().position(|name| name == "matou")
-    }
-
-    /// A row of one figure of each.
-    pub(super) fn row(&self, subject: &str, kind: report::Kind, figures: &[Vec<f64>]) -> Row {
-        let row = Row::paired(subject, kind, figures);
-        if kind.ratio {
-            row.beside_the_best(figures, self.ours(), |index| self.names[index] != "matou" && self.names[index] != "walk")
-        } else {
-            row
+        for round in 0..self.rounds {
+            for turn in 0..asked.len() {
+                let turn = (round + turn) % asked.len();
+                let (place, child, question) = &mut asked[turn];
+                let answer = child.ask(question).and_then(|answer| figures(&answer));
+                all[*place].0.extend(answer.map_err(|error| format!("{}: {error}", self.names[*place % self.names.len()]))?);
+            }
         }
+        Ok(all.chunks(self.names.len()).map(<[Answers]>::to_vec).collect())
     }
+
+    /// A row of one figure of each in all rounds.
+    pub(super) fn row(&self, subject: &str, kind: report::Kind, answers: &[Answers], figure: fn(&Figures) -> f64) -> Row {
+        Row::compared(subject, kind, &self.names(), &timed(answers, figure))
+    }
+
+    /// A row of one figure of each in the window in which the heap was watched.
+    pub(super) fn counted(&self, subject: &str, kind: report::Kind, answers: &[Answers], figure: fn(&Figures) -> f64) -> Row {
+        let figures: Vec<Vec<f64>> = answers.iter().map(|(_, heap)| heap.iter().map(figure).collect()).collect();
+        Row::compared(subject, kind, &self.names(), &figures)
+    }
+}
+
+/// Of each executor one figure in all rounds.
+pub(super) fn timed(answers: &[Answers], figure: fn(&Figures) -> f64) -> Vec<Vec<f64>> {
+    answers.iter().map(|(times, _)| times.iter().map(figure).collect()).collect()
 }
 
 fn command(name: &str) -> Result<Vec<OsString>, Failure> {
@@ -147,7 +151,7 @@ fn command(name: &str) -> Result<Vec<OsString>, Failure> {
 }
 
 fn start(command: &[OsString]) -> Result<Asked, Failure> {
-    Asked::start(&[CPU, OTHER_CPU.min(kernel::cores() - 1)], command.iter().cloned())
+    Asked::start(&[CPU], command.iter().cloned())
 }
 
 /// In a process of its own.
@@ -161,22 +165,14 @@ fn question(kind: Kind, count: usize, window: u64, counting: bool) -> String {
 }
 
 fn figures(answer: &str) -> Result<Option<Figures>, Failure> {
-    if answer.trim() == "none" {
-        return Ok(None);
-    }
-    let numbers: Vec<f64> = answer.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let [time, cpu, allocations, live] = numbers[..] else { return Err(format!("not understood: {answer}").into()) };
-    Ok(Some(Figures { time, cpu, allocations, live }))
+    if answer.trim() == NONE { Ok(None) } else { answer.parse().map(Some) }
 }
 
-const fn kind(what: &'static str, digits: usize, ratio: bool) -> report::Kind {
-    report::Kind { what, scale: 1.0, digits, ratio }
-}
-
-pub(super) const TIME: report::Kind = kind("time, ns", 1, true);
-const CPU_TIME: report::Kind = kind("CPU of all threads, ns", 1, true);
-const ALLOCATIONS: report::Kind = kind("allocations", 3, false);
-pub(super) const HEAP: report::Kind = kind("heap, bytes", 0, false);
+pub(crate) const TIME: report::Kind = report::Kind::less("time, ns", 1.0, 1);
+pub(crate) const CPU_TIME: report::Kind = report::Kind::less("CPU of all threads, ns", 1.0, 1);
+pub(crate) const SLEEPS: report::Kind = report::Kind::alone("wake-ups", 1.0, 3);
+pub(crate) const ALLOCATIONS: report::Kind = report::Kind::alone("allocations", 1.0, 3);
+pub(crate) const HEAP: report::Kind = report::Kind::less("heap, bytes", 1.0, 0);
 
 /// What `micro` does.
 pub fn run(mut args: Args) -> Result<(), Failure> {
@@ -187,21 +183,20 @@ pub fn run(mut args: Args) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for kind in Kind::ALL.into_iter().take(KINDS).filter(|kind| only.iter().any(|part| kind.name().contains(part.as_str()))) {
         eprintln!("{}", kind.name());
-        let figures = executors.ask(kind, 0)?;
+        let answers = &executors.ask(kind, &[0])?[0];
         if kind == Kind::Heap {
-            let heap: Vec<Vec<f64>> = figures.iter().map(|(_, count)| count.iter().map(|figures| figures.live).collect()).collect();
-            rows.push(executors.row(kind.name(), report::Kind { ratio: true, ..HEAP }, &heap));
+            rows.push(executors.counted(kind.name(), HEAP, answers, |figures| figures.live));
             continue;
         }
-        let of = |of: fn(&Figures) -> f64| figures.iter().map(|(times, _)| times.iter().map(of).collect()).collect::<Vec<Vec<f64>>>();
-        rows.push(executors.row(kind.name(), TIME, &of(|figures| figures.time)));
+        rows.push(executors.row(kind.name(), TIME, answers, |figures| figures.time));
         // Elsewhere the one thread is always busy, and the two are the same.
         if matches!(kind, Kind::Timers | Kind::Call | Kind::CallMany) {
-            rows.push(executors.row(kind.name(), CPU_TIME, &of(|figures| figures.cpu)));
+            rows.push(executors.row(kind.name(), CPU_TIME, answers, |figures| figures.cpu));
         }
-        let allocations: Vec<Vec<f64>> =
-            figures.iter().map(|(_, count)| count.iter().map(|figures| figures.allocations).collect()).collect();
-        rows.push(executors.row(kind.name(), ALLOCATIONS, &allocations));
+        if matches!(kind, Kind::Call | Kind::CallRested | Kind::CallAwake | Kind::CallMany) {
+            rows.push(executors.row(kind.name(), SLEEPS, answers, |figures| figures.sleeps));
+        }
+        rows.push(executors.counted(kind.name(), ALLOCATIONS, answers, |figures| figures.allocations));
     }
     report.table("operation", &executors.names(), &rows, Lines::Subjects);
     report.finish()

@@ -1,10 +1,12 @@
 //! tokio on one thread: tasks that may move ([`Tokio`]) and tasks that may not ([`LocalTokio`], a `LocalSet`). A call goes to a
-//! second runtime of one thread, through its handle.
+//! second runtime of one thread, or to one of several (`new_multi_thread`), through its handle.
 
 // `tokio::spawn` wants futures that are `Send`; see `OneThread`.
 #![allow(unsafe_code)]
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local, yield_now};
 
-use super::executor::{Executor, Far, Orphans, Spinner};
+use super::calls::Tally;
+use super::executor::{Executor, Far, Orphans, Others, Spinner};
 use super::meter::Figures;
 use super::{one, step_aside};
 use crate::Failure;
@@ -61,11 +64,23 @@ fn runtime() -> Result<Runtime, Failure> {
     Ok(Builder::new_current_thread().enable_io().enable_time().build()?)
 }
 
+/// The multi-thread runtime, each thread on a core of its own as long as there are cores.
+fn pool(threads: usize) -> Result<Runtime, Failure> {
+    let places = AtomicUsize::new(0);
+    Ok(Builder::new_multi_thread()
+        .worker_threads(threads)
+        .on_thread_start(move || step_aside(places.fetch_add(1, Relaxed)))
+        .enable_io()
+        .enable_time()
+        .build()?)
+}
+
 impl Executor for Tokio {
     type Task = Counted;
     type Far = Handle;
     type Orphans = Children;
     const CANCELS: bool = true;
+    const SPREADS: bool = true;
 
     fn run(measure: impl Future<Output = Figures> + 'static) -> Result<Figures, Failure> {
         let measure = OneThread(measure);
@@ -88,11 +103,11 @@ impl Executor for Tokio {
         tokio::time::sleep(duration)
     }
 
-    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
+    fn elsewhere<F>(others: Others, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
     where
         F: Future<Output = Figures> + 'static,
     {
-        elsewhere::<Self, F>(awake, measure)
+        elsewhere::<Self, F>(others, measure)
     }
 }
 
@@ -101,6 +116,7 @@ impl Executor for LocalTokio {
     type Far = Handle;
     type Orphans = LocalChildren;
     const CANCELS: bool = true;
+    const SPREADS: bool = true;
 
     fn run(measure: impl Future<Output = Figures> + 'static) -> Result<Figures, Failure> {
         LocalSet::new().block_on(&runtime()?, async { Ok(spawn_local(measure).await?) })
@@ -122,11 +138,11 @@ impl Executor for LocalTokio {
         tokio::time::sleep(duration)
     }
 
-    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
+    fn elsewhere<F>(others: Others, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
     where
         F: Future<Output = Figures> + 'static,
     {
-        elsewhere::<Self, F>(awake, measure)
+        elsewhere::<Self, F>(others, measure)
     }
 }
 
@@ -135,6 +151,19 @@ impl Far for Handle {
 
     fn call(&self) -> Counted {
         Counted(self.spawn(one()))
+    }
+
+    fn all_call(&self, tally: &Arc<Tally>) -> impl Future<Output = ()> + 'static {
+        let call = |place| {
+            let (tally, pool) = (Arc::clone(tally), self.clone());
+            self.spawn(async move { tally.calls(place, || pool.call()).await })
+        };
+        let callers: Vec<JoinHandle<()>> = (0..tally.threads()).map(call).collect();
+        async move {
+            for caller in callers {
+                caller.await.expect("a task that only calls");
+            }
+        }
     }
 }
 
@@ -175,19 +204,22 @@ async fn next(children: &mut JoinSet<u64>) -> u64 {
     children.join_next().await.expect("there is a child").expect("a task that only counts")
 }
 
-/// Runs a second runtime on another thread meanwhile.
-fn elsewhere<E, F>(awake: bool, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
+/// Runs a second runtime on other threads meanwhile.
+fn elsewhere<E, F>(others: Others, measure: impl FnOnce(Handle) -> F + 'static) -> Result<Figures, Failure>
 where
     E: Executor<Far = Handle>,
     F: Future<Output = Figures> + 'static,
 {
-    let far = runtime()?;
+    let far = match others {
+        Others::Spread(threads) => pool(threads)?,
+        Others::One | Others::Awake => runtime()?,
+    };
     let handle = far.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            step_aside();
-            if awake {
+            step_aside(0);
+            if others.awake() {
                 // Dropped with the runtime.
                 drop(far.spawn(async {
                     loop {
@@ -199,7 +231,7 @@ where
             let _ = far.block_on(stopped);
         });
         let figures = E::run(async move {
-            let spinner = awake.then(Spinner::<E>::start);
+            let spinner = others.awake().then(Spinner::<E>::start);
             let figures = measure(handle).await;
             if let Some(spinner) = spinner {
                 spinner.stop().await;

@@ -15,9 +15,9 @@ struct Cell {
     _more: [u64; 7],
 }
 
-/// Only where one of many is looked for.
+/// The same wherever there are many.
 pub(super) fn measure(operation: Operation, meter: Meter) -> Result<Option<Figures>, Failure> {
-    if operation.kind != Kind::WakeAmong {
+    if !matches!(operation.kind, Kind::WakeAmong | Kind::SpawnAmong | Kind::TimerAmong | Kind::OrphanAmong) {
         return Ok(None);
     }
     // Each on its own, as tasks are.

@@ -53,11 +53,7 @@ pub struct Generator(Asked);
 impl Generator {
     /// Starts one, without connections.
     pub fn start(server: SocketAddr, size: usize, waiting: Waiting, cpus: &[usize]) -> Result<Self, Failure> {
-        let waiting = match waiting {
-            Waiting::Sleep => "sleep",
-            Waiting::Spin => "spin",
-        };
-        let arguments = ["generate".to_owned(), server.to_string(), size.to_string(), waiting.to_owned()];
+        let arguments = ["generate".to_owned(), server.to_string(), size.to_string(), waiting.to_string()];
         let command = [env::current_exe()?.into_os_string()].into_iter().chain(arguments.map(Into::into));
         Ok(Self(Asked::start(cpus, command)?))
     }
@@ -97,11 +93,7 @@ impl Generator {
 pub fn generate(mut args: Args) -> Result<(), Failure> {
     let address = args.next("ADDRESS")?.parse()?;
     let size = args.next("SIZE")?.parse()?;
-    let waiting = match args.next("sleep or spin")?.as_str() {
-        "sleep" => Waiting::Sleep,
-        "spin" => Waiting::Spin,
-        other => return Err(format!("what is {other}?").into()),
-    };
+    let waiting: Waiting = args.next("sleep or spin")?.parse()?;
     args.finish()?;
     let mut load = load::Load::new(address, size, waiting)?;
     for line in io::stdin().lines() {

@@ -5,13 +5,15 @@
 mod about;
 pub mod plot;
 mod table;
+mod values;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use self::plot::{Line, Plot};
-pub use self::table::{Kind, Lines, Row};
+pub use self::plot::{Line, Plot, Scale};
+pub use self::table::{Kind, Lines, Row, aligned};
+pub use self::values::{Value, Values};
 use crate::Failure;
 
 /// One of them.
@@ -47,12 +49,14 @@ impl Report {
     /// Tables, one for each thing measured.
     pub fn table(&mut self, subject: &str, names: &[&str], rows: &[Row], lines: Lines) {
         let _ = write!(self.markdown, "\n{}", table::markdown(subject, names, rows, lines));
-        self.values.push_str(&table::values(subject, names, rows));
+        self.values.push_str(&values::text(subject, names, rows));
     }
 
-    /// A plot.
+    /// A plot; nothing if there is no point in it.
     pub fn plot(&mut self, plot: Plot) {
-        self.plots.push(plot);
+        if plot.lines.iter().any(|(_, points)| !points.is_empty()) {
+            self.plots.push(plot);
+        }
     }
 
     /// Prints it, and writes it.

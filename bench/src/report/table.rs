@@ -1,10 +1,13 @@
 //! The table of a comparison, for a person and for a program.
+//!
+//! Who is who follows from the names: the first is what the others are divided by, `matou…` is ours, `epoll…`, `raw…` and `walk`
+//! are what one writes by hand, all others are peers.
 
 use std::fmt::Write as _;
 
 use crate::statistics::Median;
 
-/// A figure of everyone compared, and of everyone but the first the quotient by the first one's.
+/// A figure of everyone compared, of everyone but the first the quotient by the first one's, and how ours stand beside others.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// What the row is about: a number of connections, or an operation.
@@ -15,17 +18,30 @@ pub struct Row {
     pub digits: usize,
     /// Of everyone, in order; `None` where there is no such figure.
     pub cells: Vec<Option<Cell>>,
-    /// How matou stands beside the best of the others, if that is asked: who that is, and the quotient.
-    pub best: Option<(usize, Median)>,
+    /// Of ours the quotients by one of the others, where they are asked for.
+    pub beside: Vec<Beside>,
 }
 
-/// One of them.
+/// A figure of one of those compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
     /// The median.
-    pub value: f64,
-    /// The median of the quotients.
+    pub value: Median,
+    /// The median of the quotients by the first one's.
     pub ratio: Option<Median>,
+}
+
+/// One of ours beside one of the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside {
+    /// The place of ours.
+    pub ours: usize,
+    /// The place of the other.
+    pub other: usize,
+    /// Whether the other was chosen because no peer's figure is smaller.
+    pub best: bool,
+    /// The median of the quotients.
+    pub ratio: Median,
 }
 
 /// What is measured of each in turn, round by round.
@@ -37,35 +53,76 @@ pub struct Kind {
     pub scale: f64,
     /// After the decimal point.
     pub digits: usize,
-    /// Whether a quotient means anything.
-    pub ratio: bool,
+    /// Whether a quotient by the first one's means anything.
+    pub first: bool,
+    /// Whether the smallest is the best, and ours are put beside it.
+    pub best: bool,
+}
+
+impl Kind {
+    /// Of which less is better.
+    pub const fn less(what: &'static str, scale: f64, digits: usize) -> Self {
+        Self { what, scale, digits, first: true, best: true }
+    }
+
+    /// Of which more is better; it follows from others, and says nothing more about who is the best.
+    pub const fn more(what: &'static str, scale: f64, digits: usize) -> Self {
+        Self { best: false, ..Self::less(what, scale, digits) }
+    }
+
+    /// Which is for itself.
+    pub const fn alone(what: &'static str, scale: f64, digits: usize) -> Self {
+        Self { first: false, ..Self::more(what, scale, digits) }
+    }
+}
+
+/// What the second of them is built to reach.
+const PAIRS: [(&str, &str); 1] = [("matou-uring", "raw-uring")];
+
+pub(super) fn is_ours(name: &str) -> bool {
+    name.starts_with("matou")
+}
+
+fn is_peer(name: &str) -> bool {
+    !is_ours(name) && !["epoll", "raw", "walk"].iter().any(|hand| name.starts_with(hand))
 }
 
 impl Row {
     /// From figures that were measured side by side, round by round: the median of each, and of the quotients within the
     /// rounds. Who has no figures has no cell.
-    pub fn paired(subject: impl Into<String>, kind: Kind, figures: &[Vec<f64>]) -> Self {
+    pub fn compared(subject: impl Into<String>, kind: Kind, names: &[&str], figures: &[Vec<f64>]) -> Self {
         let first = &figures[0];
         let cells = figures.iter().enumerate().map(|(index, figures)| {
             (!figures.is_empty()).then(|| Cell {
-                value: Median::of(figures.iter().copied()).value * kind.scale,
-                ratio: (kind.ratio && index > 0).then(|| quotient(figures, first)).flatten(),
+                value: Median::of(figures.iter().map(|figure| figure * kind.scale)),
+                ratio: (kind.first && index > 0).then(|| quotient(figures, first)).flatten(),
             })
         });
-        Self { subject: subject.into(), what: kind.what.to_owned(), digits: kind.digits, cells: cells.collect(), best: None }
+        let beside = if kind.best { beside(names, figures) } else { Vec::new() };
+        Self { subject: subject.into(), what: kind.what.to_owned(), digits: kind.digits, cells: cells.collect(), beside }
     }
 
-    /// Puts `ours` beside the best of the others, the one with the smallest median.
-    #[must_use]
-    pub fn beside_the_best(mut self, figures: &[Vec<f64>], ours: Option<usize>, others: impl Fn(usize) -> bool) -> Self {
-        let Some(ours) = ours.filter(|ours| !figures[*ours].is_empty()) else { return self };
-        let median = |index: usize| Median::of(figures[index].iter().copied()).value;
-        self.best = (0..figures.len())
-            .filter(|index| others(*index) && !figures[*index].is_empty())
-            .min_by(|one, other| median(*one).total_cmp(&median(*other)))
-            .and_then(|best| Some((best, quotient(&figures[ours], &figures[best])?)));
-        self
+    /// From everyone's own figures the quotients by what they were at first, round by round.
+    pub fn grown(subject: impl Into<String>, what: impl Into<String>, first: &[Vec<f64>], figures: &[Vec<f64>]) -> Self {
+        let cells = figures.iter().zip(first).map(|(figures, first)| quotient(figures, first).map(|value| Cell { value, ratio: None }));
+        Self { subject: subject.into(), what: what.into(), digits: 3, cells: cells.collect(), beside: Vec::new() }
     }
+}
+
+/// Each of ours beside the best of the peers, the one with the smallest median, and beside what it is built to reach.
+fn beside(names: &[&str], figures: &[Vec<f64>]) -> Vec<Beside> {
+    let there = |index: &usize| !figures[*index].is_empty();
+    let median = |index: &usize| Median::of(figures[*index].iter().copied()).value;
+    let peers = (0..names.len()).filter(|index| is_peer(names[*index])).filter(there);
+    let best = peers.min_by(|one, other| median(one).total_cmp(&median(other)));
+    let mut all = Vec::new();
+    for ours in (0..names.len()).filter(|index| is_ours(names[*index])).filter(there) {
+        let asked = PAIRS.iter().filter(|pair| pair.0 == names[ours]).filter_map(|pair| names.iter().position(|name| *name == pair.1));
+        for (other, best) in best.into_iter().map(|best| (best, true)).chain(asked.map(|other| (other, false))) {
+            all.extend(quotient(&figures[ours], &figures[other]).map(|ratio| Beside { ours, other, best, ratio }));
+        }
+    }
+    all
 }
 
 /// Of each pair; none where that is no number, as a quotient by nothing.
@@ -83,29 +140,35 @@ pub enum Lines {
     Subjects,
 }
 
+/// What stands for a figure that there is not.
+const NONE: &str = "–";
+
 /// The tables for a person, one for each thing that was measured.
 pub(super) fn markdown(subject: &str, names: &[&str], rows: &[Row], way: Lines) -> String {
     let mut text = String::new();
-    let mut whats: Vec<&str> = Vec::new();
-    for row in rows {
-        if !whats.contains(&row.what.as_str()) {
-            whats.push(&row.what);
-        }
-    }
-    for what in whats {
+    for what in each_once(rows.iter().map(|row| row.what.as_str())) {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.what == what).collect();
-        let best = rows.iter().any(|row| row.best.is_some());
-        let corner = format!("{what}; {subject}:");
-        let mut lines = vec![[corner].into_iter().chain(names.iter().map(|name| (*name).to_owned())).collect::<Vec<_>>()];
-        if best {
-            lines[0].push("matou / best other".to_owned());
-        }
+        let title = |beside: &Beside| {
+            let other = if beside.best { "best other" } else { names[beside.other] };
+            format!("{} / {other}", names[beside.ours])
+        };
+        let titles = each_once(rows.iter().flat_map(|row| &row.beside).map(title));
+        let corner = if subject.is_empty() { what.to_owned() } else { format!("{what}; {subject}:") };
+        let head = [corner].into_iter().chain(names.iter().map(|name| (*name).to_owned())).chain(titles.iter().cloned());
+        let mut lines = vec![head.collect::<Vec<_>>()];
         for row in rows {
             let mut line = vec![row.subject.clone()];
-            line.extend(row.cells.iter().map(|cell| cell.map_or_else(|| "–".to_owned(), |cell| person(cell, row.digits))));
-            if best {
-                line.push(row.best.map_or_else(|| "–".to_owned(), |(index, ratio)| format!("{} {}", show(ratio), names[index])));
-            }
+            line.extend(row.cells.iter().map(|cell| cell.map_or_else(|| NONE.to_owned(), |cell| person(cell, row.digits))));
+            line.extend(titles.iter().map(|wanted| {
+                let beside = row.beside.iter().find(|beside| title(beside) == *wanted);
+                beside.map_or_else(
+                    || NONE.to_owned(),
+                    |beside| {
+                        let who = if beside.best { names[beside.other] } else { "" };
+                        format!("{} {who}", beside.ratio.show(3)).trim_end().to_owned()
+                    },
+                )
+            }));
             lines.push(line);
         }
         if way == Lines::Names {
@@ -119,19 +182,23 @@ pub(super) fn markdown(subject: &str, names: &[&str], rows: &[Row], way: Lines) 
     text
 }
 
-fn person(cell: Cell, digits: usize) -> String {
-    let value = format!("{:.digits$}", cell.value);
-    cell.ratio.map_or_else(|| value.clone(), |ratio| format!("{value} = {}", show(ratio)))
-}
-
-fn show(ratio: Median) -> String {
-    match ratio.interval {
-        Some((low, high)) => format!("{:.3} [{low:.3}, {high:.3}]", ratio.value),
-        None => format!("{:.3}", ratio.value),
+fn each_once<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
     }
+    once
 }
 
-fn aligned(text: &mut String, lines: &[Vec<String>]) {
+fn person(cell: Cell, digits: usize) -> String {
+    let value = format!("{:.digits$}", cell.value.value);
+    cell.ratio.map_or_else(|| value.clone(), |ratio| format!("{value} = {}", ratio.show(3)))
+}
+
+/// A markdown table of lines of the same length, of which the first is its head.
+pub fn aligned(text: &mut String, lines: &[Vec<String>]) {
     let widths: Vec<usize> =
         (0..lines[0].len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
     for (index, line) in lines.iter().enumerate() {
@@ -148,64 +215,43 @@ fn aligned(text: &mut String, lines: &[Vec<String>]) {
     }
 }
 
-/// The table for a program: one figure a line.
-pub(super) fn values(subject: &str, names: &[&str], rows: &[Row]) -> String {
-    let mut text = format!("{subject}\twhat\tof\tvalue\tratio\tlow\thigh\n");
-    for row in rows {
-        let cells =
-            names.iter().zip(&row.cells).filter_map(|(name, cell)| Some(((*name).to_owned(), cell.as_ref()?.value, cell.as_ref()?.ratio)));
-        let best = row.best.map(|(index, ratio)| (format!("matou / {}", names[index]), ratio.value, Some(ratio)));
-        for (name, value, ratio) in cells.chain(best) {
-            let _ = write!(text, "{}\t{}\t{name}\t{:.*}", row.subject, row.what, row.digits + 3, value);
-            let (low, high) = ratio.and_then(|ratio| ratio.interval).unzip();
-            for figure in [ratio.map(|ratio| ratio.value), low, high] {
-                text.push('\t');
-                if let Some(figure) = figure {
-                    let _ = write!(text, "{figure:.5}");
-                }
-            }
-            text.push('\n');
-        }
-    }
-    text
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const KIND: Kind = Kind { what: "CPU, µs", scale: 0.5, digits: 2, ratio: true };
+    const KIND: Kind = Kind::less("CPU, µs", 0.5, 2);
 
-    fn rows() -> [Row; 1] {
-        // The machine is ten times slower in every other round; the second needs twice the time of the first, the third thrice.
+    pub(in crate::report) const NAMES: [&str; 5] = ["epoll", "tokio", "raw-uring", "matou-uring", "matou-none"];
+
+    pub(in crate::report) fn rows() -> [Row; 1] {
+        // The machine is ten times slower in every other round; the second needs twice the time of the first, the fourth thrice.
         let slow = |round: u32| if round.is_multiple_of(2) { 10.0 } else { 1.0 };
         let figures: Vec<Vec<f64>> =
-            [2.0, 4.0, 6.0].map(|cpu| (0..8).map(|round| cpu * slow(round)).collect()).into_iter().chain([Vec::new()]).collect();
-        [Row::paired("1", KIND, &figures).beside_the_best(&figures, Some(2), |index| index == 1)]
+            [2.0, 4.0, 3.0, 6.0].map(|cpu| (0..8).map(|round| cpu * slow(round)).collect()).into_iter().chain([Vec::new()]).collect();
+        [Row::compared("1", KIND, &NAMES, &figures)]
     }
 
     #[test]
-    fn ratios_are_paired_by_round_and_both_tables_say_the_same() {
-        let names = ["epoll", "tokio", "matou", "none"];
-        let text = markdown("connections", &names, &rows(), Lines::Names);
-        assert!(text.contains("| tokio                 | 11.00 = 2.000 [2.000, 2.000] |\n"), "{text}");
-        assert!(text.contains("| none                  | –                            |\n"), "{text}");
-        assert!(text.contains("| matou / best other    | 1.500 [1.500, 1.500] tokio   |\n"), "{text}");
-        let across = markdown("connections", &names, &rows(), Lines::Subjects);
+    fn ratios_are_paired_by_round() {
+        let text = markdown("connections", &NAMES, &rows(), Lines::Names);
+        assert!(text.contains("| tokio                    | 11.00 = 2.000 [2.000, 2.000] |\n"), "{text}");
+        assert!(text.contains("| matou-none               | –                            |\n"), "{text}");
+        assert!(text.contains("| matou-uring / best other | 1.500 [1.500, 1.500] tokio   |\n"), "{text}");
+        assert!(text.contains("| matou-uring / raw-uring  | 2.000 [2.000, 2.000]         |\n"), "{text}");
+        let across = markdown("connections", &NAMES, &rows(), Lines::Subjects);
         assert!(across.starts_with("| CPU, µs; connections: | epoll | tokio "), "{across}");
-        assert_eq!(
-            values("connections", &names, &rows()),
-            "connections\twhat\tof\tvalue\tratio\tlow\thigh\n\
-             1\tCPU, µs\tepoll\t5.50000\t\t\t\n\
-             1\tCPU, µs\ttokio\t11.00000\t2.00000\t2.00000\t2.00000\n\
-             1\tCPU, µs\tmatou\t16.50000\t3.00000\t3.00000\t3.00000\n\
-             1\tCPU, µs\tmatou / tokio\t1.50000\t1.50000\t1.50000\t1.50000\n"
-        );
     }
 
     #[test]
     fn a_quotient_by_nothing_is_left_out() {
-        let row = Row::paired("1", KIND, &[vec![0.0], vec![3.0]]);
+        let row = Row::compared("1", KIND, &["a", "b"], &[vec![0.0], vec![3.0]]);
         assert!(row.cells[1].unwrap().ratio.is_none());
+    }
+
+    #[test]
+    fn growth_is_everyones_own() {
+        let row = Row::grown("100", "times", &[vec![1.0, 10.0], vec![]], &[vec![2.0, 20.0], vec![]]);
+        assert_eq!(row.cells[0].unwrap().value.value, 2.0);
+        assert!(row.cells[1].is_none());
     }
 }

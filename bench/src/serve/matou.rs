@@ -4,22 +4,26 @@ use std::convert::Infallible;
 use std::io;
 
 use matou_unix::net::{TcpListener, TcpStream};
-use matou_unix::{Builder, Care, Orphans, yield_now};
+use matou_unix::{Builder, Care, Orphans, Reactor, yield_now};
 
 use super::{Serve, compute};
 use crate::Failure;
 
 /// Serves until something goes wrong with the listener.
-pub fn run(serve: Serve) -> Result<Infallible, Failure> {
+pub fn run(serve: Serve, reactor: Option<Reactor>) -> Result<Infallible, Failure> {
     serve.alone()?;
-    let ended = Builder::new().domains(0).run(accept(serve));
+    let mut builder = Builder::new().domains(0);
+    if let Some(reactor) = reactor {
+        builder = builder.reactor(reactor);
+    }
+    let ended = builder.run(accept(serve));
     Err(ended.err().map_or_else(|| "the listener ended".to_owned(), |error| error.to_string()).into())
 }
 
 async fn accept(mut serve: Serve) -> io::Result<()> {
     let listener = TcpListener::bind(serve.listen)?;
     serve.listen = listener.local_addr()?;
-    serve.say("matou");
+    serve.say(&Reactor::current().map_or_else(|| "matou".to_owned(), |reactor| format!("matou, {reactor}")));
     let computing = Orphans::new();
     for _ in 0..serve.compute {
         computing.spawn(async { compute::forever(yield_now).await });

@@ -97,7 +97,7 @@ pub(crate) struct Driver<'a, E: Events> {
     /// The event source failed, or there is none: what remains is to end in order, without it.
     broken: Cell<bool>,
     root: Option<TaskRef>,
-    /// The main task was made runnable: all domains have started.
+    /// The main task was made runnable: all domains have started. On other domains from the beginning.
     begun: Cell<bool>,
     /// Without the heap there is nobody to wait for.
     #[cfg(feature = "alloc")]
@@ -144,7 +144,7 @@ impl<'a, E: Events> Driver<'a, E> {
             source,
             broken: Cell::new(source.is_none()),
             root,
-            begun: Cell::new(false),
+            begun: Cell::new(root.is_none()),
             #[cfg(feature = "alloc")]
             vigil: Vigil::new(domain.run().spin()),
             #[cfg(feature = "alloc")]
@@ -198,23 +198,22 @@ impl<'a, E: Events> Driver<'a, E> {
     }
 
     fn run(&self) {
+        let domain = self.domain;
         loop {
-            while self.is_ordinary() {
-                self.domain.poll_next(true);
+            // While `step` would do nothing but poll the next task: so it is between most polls.
+            let mut idle = false;
+            while !idle && domain.goes_on() {
+                idle = !domain.poll_one_more();
             }
-            match self.step() {
+            // Nor would it do anything then.
+            let asleep = idle && self.begun.get() && !self.is_over();
+            match if asleep { Stepped::Idle } else { self.step() } {
                 Stepped::Ran(_) | Stepped::Looked => {}
                 Stepped::Idle => self.sleep(),
                 Stepped::Over => return,
             }
+            domain.look_around();
         }
-    }
-
-    /// Whether [`step`](Self::step) would do nothing but poll the next task: so it is between most polls.
-    #[inline]
-    fn is_ordinary(&self) -> bool {
-        let domain = self.domain;
-        domain.has_nothing_but_tasks() && !domain.is_time_up() && !domain.run().is_aborting()
     }
 
     /// What the domain does between two polls, and the next poll if a task is runnable.
@@ -374,10 +373,7 @@ impl<'a, E: Events> Driver<'a, E> {
     /// Whether the clock, which is foreign code, has left something to do: then the domain must not sleep.
     #[cfg(feature = "alloc")]
     fn is_disturbed(&self) -> bool {
-        let panicked = self.domain.clock_panic.take();
-        let any = panicked.is_some();
-        self.domain.clock_panic.set(panicked);
-        any || !self.domain.has_nothing_to_do()
+        self.domain.has_broken_clock() || !self.domain.has_nothing_to_do()
     }
 
     /// Publishes that the domain sleeps, so that others ring. How long it may; not at all if something has arrived. Nothing is runnable.
@@ -415,41 +411,57 @@ impl<'a, E: Events> Driver<'a, E> {
         let domain = self.domain;
         let Some(source) = self.source else { return rest() };
         domain.put_off_looking();
-        let mut given_up = [PointId { index: 0, generation: 0 }; TOLD_AT_ONCE];
-        let mut wait = wait;
-        loop {
-            let told = domain.points.given_up(&mut given_up);
-            let more = domain.points.any_given_up();
-            if more {
-                // What this look finds is not slept over afterwards.
-                wait = Wait::No;
-            }
-            let asked = domain.as_task(None, || source.select(wait, &given_up[..told], &mut Signals::new(&domain.points)));
-            if let Err(error) = asked {
-                self.source_failed(error);
-            }
-            if !more || self.broken.get() {
-                break;
-            }
+        if domain.points.any_given_up() {
+            self.ask_and_tell(source, wait);
+        } else {
+            self.ask(source, wait, &[]);
         }
         // Nobody need ring any more.
         domain.attend_to_arrivals();
         domain.runnable.set_resuming(true);
         while let Some(waker) = domain.next_resumed() {
             if let Some(waker) = waker {
-                domain.foreign(ReportPlace::Waker, || waker.wake());
+                domain.wake_between_polls(waker);
             }
         }
         if !domain.timers.is_empty() {
             let now = domain.time();
             while let Some(waker) = domain.timers.pop_expired(now) {
                 if let Some(waker) = waker {
-                    domain.foreign(ReportPlace::Waker, || waker.wake());
+                    domain.wake_between_polls(waker);
                 }
             }
         }
         domain.runnable.set_resuming(false);
         self.look_at_clock();
+    }
+
+    #[inline(always)] // It is a part of two.
+    fn ask(&self, source: &Source<E>, wait: Wait, given_up: &[PointId]) {
+        debug_assert!(self.domain.current().is_none(), "between polls");
+        if let Err(error) = source.select(wait, given_up, &mut Signals::new(&self.domain.points)) {
+            self.source_failed(error);
+        }
+    }
+
+    /// Asks it as often as it takes to tell of all that were given up.
+    #[inline(never)]
+    fn ask_and_tell(&self, source: &Source<E>, wait: Wait) {
+        let points = &self.domain.points;
+        let mut given_up = [PointId { index: 0, generation: 0 }; TOLD_AT_ONCE];
+        let mut wait = wait;
+        loop {
+            let told = points.given_up(&mut given_up);
+            let more = points.any_given_up();
+            if more {
+                // What this look finds is not slept over afterwards.
+                wait = Wait::No;
+            }
+            self.ask(source, wait, &given_up[..told]);
+            if !more || self.broken.get() {
+                break;
+            }
+        }
     }
 
     /// The source is not asked again, and the run ends.

@@ -57,15 +57,15 @@ use self::run_queue::RunQueue;
 use self::shared::{Apart, Run};
 use crate::container::fifo::Fifo;
 use crate::container::mailbox::Mailbox;
-use crate::container::timer_queue::TimerQueue;
-use crate::id::{DomainId, TaskId};
+use crate::container::timer_queue::{self, TimerQueue};
+use crate::id::{DomainId, PointId, TaskId};
 use crate::outcome::{Panic, catch, discard};
 use crate::platform::Interrupt;
 use crate::random::Random;
 use crate::shim::Counter;
 #[cfg(feature = "alloc")]
 use crate::task::cache::Cache;
-use crate::task::{Header, InboxChain, TaskRef, home};
+use crate::task::{Header, InboxChain, TaskRef, home, waker};
 use crate::time::Instant;
 use crate::trace::{EventKind, Trace};
 use crate::violation::{Report, ReportPlace, Violation, ViolationKind};
@@ -138,6 +138,8 @@ pub(crate) struct Domain {
     spent_at: Cell<u64>,
     /// How far `effects` may go before the event source is asked again.
     look_at: Cell<u64>,
+    /// How far `effects` may go before the loop does more between two polls than to take the next task: to `look_at`, or no further.
+    pause_at: Cell<u64>,
     quanta: u64,
     pub(crate) timers: TimerQueue,
     pub(crate) points: Points,
@@ -189,8 +191,9 @@ impl Domain {
             effects: Cell::new(0),
             spent_at: Cell::new(0),
             look_at: Cell::new(config.quanta.into()),
+            pause_at: Cell::new(0),
             quanta: config.quanta.into(),
-            timers: TimerQueue::new(),
+            timers: TimerQueue::new(timer_queue::FEW),
             points: Points::new(),
             hooks: Hooks::new(),
             suspends,
@@ -319,6 +322,43 @@ impl Domain {
         self.effects.get() >= self.look_at.get() || self.points.are_pressing()
     }
 
+    /// There is something to do before the next poll.
+    pub(crate) fn pause(&self) {
+        self.pause_at.set(0);
+    }
+
+    /// Whether there is nothing to do between two polls, as far as the domain was told since [`look_around`](Self::look_around).
+    #[inline]
+    fn goes_on(&self) -> bool {
+        // SAFETY: *Run*: it lies in the run's table.
+        let place = unsafe { self.place.as_ref() };
+        self.effects.get() < self.pause_at.get() && place.mailbox().looks_empty() && !place.is_hailed()
+    }
+
+    /// Looks how far the polls may go, one after the other: whatever comes in between is told, by [`pause`](Self::pause) or from elsewhere.
+    #[inline]
+    fn look_around(&self) {
+        // SAFETY: *Run*: it lies in the run's table.
+        unsafe { self.place.as_ref() }.heed();
+        let busy = !self.attending.is_empty()
+            || self.runnable.any_cancelled()
+            || self.hooks.any()
+            || self.is_asked()
+            || self.points.are_pressing()
+            || self.has_broken_clock()
+            || self.run().is_aborting();
+        self.pause_at.set(if busy { 0 } else { self.look_at.get() });
+    }
+
+    /// The owner of a point lets go of it. Its waker is for the caller to drop.
+    pub(crate) fn close_point(&self, id: PointId) -> Option<Waker> {
+        let waker = self.points.close(id);
+        if self.points.are_pressing() {
+            self.pause();
+        }
+        waker
+    }
+
     /// Puts the next question to the event source off: it was just asked, or there is nothing to ask for.
     fn put_off_looking(&self) {
         self.look_at.set(self.effects.get() + self.quanta);
@@ -346,13 +386,21 @@ impl Domain {
     /// As `now`, where a panic of the clock may not unwind: the last time stands in, and the loop ends the run.
     pub(crate) fn time(&self) -> Instant {
         if let Err(panic) = catch(|| self.now()) {
-            // The loop goes the long way before the next poll, and finds it.
-            self.look_at.set(0);
+            // The loop finds it before the next poll.
+            self.pause();
             if let Some(later) = self.clock_panic.replace(Some(panic)) {
                 discard(later);
             }
         }
         self.last_now.get()
+    }
+
+    /// Whether the clock has panicked where that could not unwind, and the loop has not seen it.
+    fn has_broken_clock(&self) -> bool {
+        let panicked = self.clock_panic.take();
+        let any = panicked.is_some();
+        self.clock_panic.set(panicked);
+        any
     }
 
     /// A name that no task of this run has had.
@@ -397,6 +445,17 @@ impl Domain {
     pub(crate) fn contain(place: ReportPlace, f: impl FnOnce()) {
         if let Err(panic) = catch(f) {
             if identity::is_set() { Domain::report(place, panic) } else { discard(panic) }
+        }
+    }
+
+    /// Wakes, between polls.
+    #[inline]
+    fn wake_between_polls(&self, waker: Waker) {
+        if waker::is_a_tasks(&waker) {
+            // That is no foreign code.
+            waker.wake();
+        } else {
+            self.foreign(ReportPlace::Waker, || waker.wake());
         }
     }
 

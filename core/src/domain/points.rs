@@ -16,9 +16,13 @@
 //! 6. [`Points::given_up`], which puts it on the list that the next `select` is handed.
 //!
 //! The lists of resumed, given-up and free places are chained through the places themselves, so none can overflow.
-//! Wakers are moved in and out, never called, cloned or dropped, while the table is borrowed.
+//!
+//! Invariant *Alone*: the table is reached by [`Points::with`] alone, in which nothing is done that could lead back there: wakers are moved in and
+//! out and compared, never called, cloned or dropped, and no memory is asked for or given back. All foreign code is kept out, an allocator's too.
 
-use core::cell::{Cell, RefCell};
+#![allow(unsafe_code)] // One cell, under *Alone*: each wait looks into the table seven times.
+
+use core::cell::{Cell, UnsafeCell};
 use core::task::Waker;
 
 use crate::id::{PointId, TaskId};
@@ -59,7 +63,7 @@ enum State {
 
 /// See the [module](self).
 pub(crate) struct Points {
-    table: RefCell<Table>,
+    table: UnsafeCell<Table>,
     /// Places that are not free: while there are any, the event source has something to look for.
     open: Cell<u32>,
     /// How many points are in the list of the given up.
@@ -149,10 +153,17 @@ impl Table {
 impl Points {
     pub(crate) const fn new() -> Self {
         Points {
-            table: RefCell::new(Table { places: Places::new(), free: NONE, resumed: List::new(), given_up: List::new() }),
+            table: UnsafeCell::new(Table { places: Places::new(), free: NONE, resumed: List::new(), given_up: List::new() }),
             open: Cell::new(0),
             untold: Cell::new(0),
         }
+    }
+
+    /// Lends the table out. See *Alone* for what `f` may not do.
+    #[inline(always)] // A few instructions each time.
+    fn with<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
+        // SAFETY: *Alone*: there is no other reference. It is one thread's, as `Points` is not `Sync`.
+        f(unsafe { &mut *self.table.get() })
     }
 
     /// Whether the event source has anything to look for or to be told.
@@ -162,78 +173,99 @@ impl Points {
 
     /// A new point. `None` if the table is full.
     pub(crate) fn open(&self) -> Option<PointId> {
-        let table = &mut *self.table.borrow_mut();
-        let index = match table.free {
-            NONE => {
-                let index = u32::try_from(table.places.len()).ok().filter(|&index| index != NONE)?;
-                let place = Place { generation: 0, state: State::Free, listed: false, next: NONE, by: TaskId::NOBODY, waker: None };
-                #[cfg(feature = "alloc")]
-                table.places.push(place);
-                #[cfg(not(feature = "alloc"))]
-                table.places.push(place).ok()?;
-                index
-            }
-            index => {
-                table.free = table.places[index as usize].next;
-                index
-            }
-        };
-        let place = &mut table.places[index as usize];
-        place.state = State::Fresh;
-        place.by = TaskId::NOBODY;
+        #[cfg(feature = "alloc")]
+        if self.with(|table| table.free == NONE) {
+            self.make_room();
+        }
+        let id = self.with(|table| {
+            let index = match table.free {
+                NONE => {
+                    let index = u32::try_from(table.places.len()).ok().filter(|&index| index != NONE)?;
+                    let place = Place { generation: 0, state: State::Free, listed: false, next: NONE, by: TaskId::NOBODY, waker: None };
+                    #[cfg(feature = "alloc")]
+                    table.places.push(place);
+                    #[cfg(not(feature = "alloc"))]
+                    table.places.push(place).ok()?;
+                    index
+                }
+                index => {
+                    table.free = table.places[index as usize].next;
+                    index
+                }
+            };
+            let place = &mut table.places[index as usize];
+            place.state = State::Fresh;
+            place.by = TaskId::NOBODY;
+            Some(PointId { index, generation: place.generation })
+        })?;
         self.open.set(self.open.get() + 1);
-        Some(PointId { index, generation: place.generation })
+        Some(id)
+    }
+
+    /// Room for another place. Memory is asked for and given back while nobody has the table (*Alone*), which may be another one afterwards.
+    #[cfg(feature = "alloc")]
+    #[cold]
+    fn make_room(&self) {
+        let is_full = |table: &mut Table| table.places.len() == table.places.capacity();
+        while let Some(capacity) = self.with(|table| is_full(table).then(|| (2 * table.places.len()).max(8))) {
+            let mut places = Places::with_capacity(capacity);
+            self.with(|table| {
+                if table.places.len() < places.capacity() {
+                    places.append(&mut table.places);
+                    core::mem::swap(&mut places, &mut table.places);
+                }
+            });
+        }
     }
 
     /// How the point stands, in a poll with this waker.
     pub(crate) fn standing(&self, id: PointId, waker: &Waker) -> Standing {
-        match self.table.borrow_mut().get(id) {
+        self.with(|table| match table.get(id) {
             Some(Place { state: State::Fresh, .. }) => Standing::Fresh,
             Some(Place { state: State::Waiting, waker: Some(kept), .. }) if kept.will_wake(waker) => Standing::Waiting,
             Some(Place { state: State::Waiting, .. }) => Standing::WaitingElsewhere,
             _ => Standing::Resumed,
-        }
+        })
     }
 
     /// Keeps the waker of a point that was registered: from now on giving it up is told to the event source. The waker it replaces is handed
     /// out, or this one where the point was resumed.
     pub(crate) fn wait(&self, id: PointId, waker: Waker) -> Result<Option<Waker>, Waker> {
-        match self.table.borrow_mut().get(id) {
+        self.with(|table| match table.get(id) {
             Some(place) if matches!(place.state, State::Fresh | State::Waiting) => {
                 place.state = State::Waiting;
                 Ok(place.waker.replace(waker))
             }
             _ => Err(waker),
-        }
+        })
     }
 
     /// Keeps which task waits, where that is traced.
     pub(crate) fn note(&self, id: PointId, by: TaskId) {
-        if let Some(place) = self.table.borrow_mut().get(id) {
-            place.by = by;
-        }
+        self.with(|table| {
+            if let Some(place) = table.get(id) {
+                place.by = by;
+            }
+        });
     }
 
     /// The task that waits at a point that was not resumed, where that is traced.
     pub(crate) fn noted(&self, id: PointId) -> Option<TaskId> {
-        self.table.borrow_mut().get(id).filter(|place| place.state == State::Waiting && place.by != TaskId::NOBODY).map(|place| place.by)
+        self.with(|table| table.get(id).filter(|place| place.state == State::Waiting && place.by != TaskId::NOBODY).map(|place| place.by))
     }
 
     /// The point's owner lets go of it. The waker is handed out, for the caller to drop.
     pub(crate) fn close(&self, id: PointId) -> Option<Waker> {
-        let table = &mut *self.table.borrow_mut();
-        let place = table.get(id)?;
-        let waker = place.waker.take();
-        let (state, listed) = (place.state, place.listed);
-        match state {
-            State::Waiting => {
+        self.with(|table| {
+            let place = table.get(id)?;
+            let waker = place.waker.take();
+            if place.state == State::Waiting {
                 place.state = State::GivenUp;
                 table.given_up.push(&mut table.places, id.index);
                 self.untold.set(self.untold.get() + 1);
-            }
-            State::Fresh | State::Resumed => {
+            } else if place.state != State::GivenUp {
                 self.open.set(self.open.get() - 1);
-                if listed {
+                if place.listed {
                     // Freed when it comes out of the list; until then its id is stale already.
                     place.state = State::Free;
                     place.generation = place.generation.wrapping_add(1);
@@ -241,39 +273,39 @@ impl Points {
                     table.free(id.index);
                 }
             }
-            State::GivenUp | State::Free => {}
-        }
-        waker
+            waker
+        })
     }
 
     fn resume(&self, id: PointId) {
-        let table = &mut *self.table.borrow_mut();
-        let Some(place) = table.get(id) else { return };
-        match place.state {
-            State::Waiting | State::Fresh => {
+        self.with(|table| {
+            if let Some(place) = table.get(id)
+                && matches!(place.state, State::Waiting | State::Fresh)
+            {
                 place.state = State::Resumed;
                 place.listed = true;
                 table.resumed.push(&mut table.places, id.index);
             }
-            State::Resumed | State::GivenUp | State::Free => {}
-        }
+        });
     }
 
     /// The next point that was resumed.
+    #[inline]
     pub(crate) fn next_resumed(&self) -> Option<Resumed> {
-        let table = &mut *self.table.borrow_mut();
-        let index = table.resumed.pop(&table.places)?;
-        let place = &mut table.places[index as usize];
-        place.listed = false;
-        let waker = place.waker.take();
-        let gone = place.state == State::Free;
-        let id = PointId { index, generation: place.generation.wrapping_sub(u32::from(gone)) };
-        let told = (place.by != TaskId::NOBODY).then_some((place.by, id));
-        if gone {
-            place.next = table.free;
-            table.free = index;
-        }
-        Some(Resumed { waker, told })
+        self.with(|table| {
+            let index = table.resumed.pop(&table.places)?;
+            let place = &mut table.places[index as usize];
+            place.listed = false;
+            let waker = place.waker.take();
+            let gone = place.state == State::Free;
+            let id = PointId { index, generation: place.generation.wrapping_sub(u32::from(gone)) };
+            let told = (place.by != TaskId::NOBODY).then_some((place.by, id));
+            if gone {
+                place.next = table.free;
+                table.free = index;
+            }
+            Some(Resumed { waker, told })
+        })
     }
 
     pub(crate) fn any_given_up(&self) -> bool {
@@ -283,27 +315,28 @@ impl Points {
     /// Whether the event source is to be told of those given up before anything else is done: they are as many as it is told of at once,
     /// or take the last places of a table that cannot grow.
     pub(crate) fn are_pressing(&self) -> bool {
-        self.untold.get() >= TOLD_AT_ONCE || (!cfg!(feature = "alloc") && self.any_given_up() && self.table.borrow().is_full())
+        self.untold.get() >= TOLD_AT_ONCE || (!cfg!(feature = "alloc") && self.any_given_up() && self.with(|table| table.is_full()))
     }
 
     /// Fills `ids` with points that were given up, and frees them. How many there were.
     pub(crate) fn given_up(&self, ids: &mut [PointId]) -> usize {
-        let table = &mut *self.table.borrow_mut();
-        let mut count = 0;
-        while count < ids.len() {
-            let Some(index) = table.given_up.pop(&table.places) else { break };
-            ids[count] = PointId { index, generation: table.places[index as usize].generation };
-            table.free(index);
-            self.open.set(self.open.get() - 1);
-            count += 1;
-        }
-        self.untold.set(self.untold.get() - count);
-        count
+        self.with(|table| {
+            let mut count = 0;
+            while count < ids.len() {
+                let Some(index) = table.given_up.pop(&table.places) else { break };
+                ids[count] = PointId { index, generation: table.places[index as usize].generation };
+                table.free(index);
+                self.open.set(self.open.get() - 1);
+                count += 1;
+            }
+            self.untold.set(self.untold.get() - count);
+            count
+        })
     }
 
     /// The waker of some point, for a domain that ends. `None` when there is none left.
     pub(crate) fn clear(&self) -> Option<Waker> {
-        self.table.borrow_mut().places.iter_mut().find_map(|place| place.waker.take())
+        self.with(|table| table.places.iter_mut().find_map(|place| place.waker.take()))
     }
 }
 

@@ -152,12 +152,18 @@ impl RunQueue {
         self.cancelled.front().or_else(|| self.line(self.next_line()).front())
     }
 
+    pub(crate) fn any_cancelled(&self) -> bool {
+        !self.cancelled.is_empty()
+    }
+
     /// Takes the next task.
-    #[inline]
     pub(crate) fn pop(&self) -> Option<TaskRef> {
-        if !self.cancelled.is_empty() {
-            return self.cancelled.pop();
-        }
+        self.cancelled.pop().or_else(|| self.pop_ordinarily())
+    }
+
+    /// Takes the next of those that were not cancelled.
+    #[inline]
+    pub(crate) fn pop_ordinarily(&self) -> Option<TaskRef> {
         let line = self.next_line();
         self.took.set(line);
         let credit = self.credit.get();

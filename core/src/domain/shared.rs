@@ -26,6 +26,8 @@ pub(crate) struct Apart {
     mailbox: Mailbox<InboxChain>,
     /// A thread runs this domain, or did.
     claimed: AtomicBool,
+    /// What is asked of the domain, or the end of the run, is to be looked for before the next poll.
+    hailed: AtomicBool,
     /// Somebody has put a question here.
     #[cfg(feature = "alloc")]
     asked: AtomicBool,
@@ -53,6 +55,7 @@ impl Apart {
         Apart {
             mailbox: Mailbox::new(),
             claimed: AtomicBool::new(false),
+            hailed: AtomicBool::new(false),
             #[cfg(feature = "alloc")]
             asked: AtomicBool::new(false),
             #[cfg(feature = "alloc")]
@@ -65,6 +68,24 @@ impl Apart {
 impl Apart {
     pub(super) fn mailbox(&self) -> &Mailbox<InboxChain> {
         &self.mailbox
+    }
+
+    /// Has the domain look at what was written for it before this, at the next boundary between polls.
+    fn hail(&self) {
+        self.hailed.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn is_hailed(&self) -> bool {
+        self.hailed.load(Ordering::Relaxed)
+    }
+
+    /// The domain looks now: who writes after this hails anew.
+    #[inline]
+    pub(super) fn heed(&self) {
+        if self.is_hailed() {
+            self.hailed.swap(false, Ordering::Acquire);
+        }
     }
 
     /// The domain begins to run this task's code.
@@ -165,7 +186,7 @@ impl Run {
     /// A call of the platform's was refused: ends the run before its main task is polled, as not every domain may ever start.
     pub(crate) fn refuse(&self) {
         // In this order: who sees that no start is waited for sees the end that was decided before.
-        self.aborting.store(true, Ordering::Release);
+        self.set_aborting();
         self.refused.store(true, Ordering::Release);
         self.mailbox(DomainId::ZERO).ring();
     }
@@ -217,11 +238,16 @@ impl Run {
 
     /// Ends the run, in order: domain 0 cancels the main task, and with it everything.
     pub(crate) fn abort(&self) {
-        self.aborting.store(true, Ordering::Release);
+        self.set_aborting();
         if fault("abort_not_rung") {
             return;
         }
         self.mailbox(DomainId::ZERO).ring();
+    }
+
+    fn set_aborting(&self) {
+        self.aborting.store(true, Ordering::Release);
+        self.mailboxes.iter().for_each(Apart::hail);
     }
 
     pub(crate) fn is_aborting(&self) -> bool {
@@ -277,6 +303,7 @@ impl Run {
             return;
         }
         place.asked.store(!fault("question_unannounced"), Ordering::Release);
+        place.hail();
         place.mailbox.ring();
     }
 

@@ -172,13 +172,29 @@ impl Domain {
         self.trace(|| EventKind::Suspend { task, point });
     }
 
+    /// Tells that a point is let go of, if a task still waits there.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn trace_given_up(&self, point: PointId) {
+        if let Some(task) = self.points.noted(point) {
+            self.trace(|| EventKind::GiveUp { task, point });
+        }
+    }
+
     /// The waker of the next point that was resumed: `Some(None)` if its owner has not waited yet, or is gone.
+    #[inline]
     pub(crate) fn next_resumed(&self) -> Option<Option<Waker>> {
         let resumed = self.points.next_resumed()?;
         if let Some((task, point)) = resumed.told {
-            self.trace(|| EventKind::Resume { task, point });
+            self.tell_resumed(task, point);
         }
         Some(resumed.waker)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_resumed(&self, task: TaskId, point: PointId) {
+        self.trace(|| EventKind::Resume { task, point });
     }
 
     /// Tells that a task became the owner of the first so many of its belongings, which are resources.

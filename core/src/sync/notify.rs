@@ -1,8 +1,13 @@
 //! A notification: "look again".
 
-use core::fmt;
+#![allow(unsafe_code)] // Hands the pin of a future on to the one field that it is made of.
 
-use super::waiters::Waiters;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use super::waiters::{Wait, Waiters};
 use crate::shim::const_unless_loom;
 
 /// Wakes who waits for something to have changed. It carries nothing; what changed is kept elsewhere.
@@ -41,8 +46,8 @@ impl Notify {
     ///
     /// # Cancellation
     /// Dropped early it leaves the queue; a [`notify_one`](Self::notify_one) that it was given goes to the next.
-    pub async fn notified(&self) {
-        self.waiters.wait(1, |waiters, _| waiters.signal_or_keep()).await;
+    pub fn notified(&self) -> impl Future<Output = ()> {
+        Notified { wait: self.waiters.wait(1, |waiters, _| waiters.signal_or_keep()), seen: false }
     }
 
     /// Wakes the one that waits longest; if nobody waits, the next to wait goes on at once.
@@ -53,6 +58,28 @@ impl Notify {
     /// Wakes all that wait now, and nobody who comes later.
     pub fn notify_waiters(&self) {
         self.waiters.sweep();
+    }
+}
+
+/// Written out: hand-offs are made of it, and an `async` block around a wait costs as much again.
+struct Notified<'a> {
+    wait: Wait<'a>,
+    seen: bool,
+}
+
+impl Future for Notified<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: structural pinning of `wait`, which is not moved out of; `Notified` has no `Drop`, and is `Unpin` only if it is.
+        let (wait, seen) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.wait), &mut this.seen)
+        };
+        assert!(!*seen, "a notification was polled after it had come");
+        let polled = wait.poll(cx);
+        *seen = polled.is_ready();
+        polled.map(|_grant| ())
     }
 }
 

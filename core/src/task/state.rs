@@ -275,15 +275,25 @@ mod tests {
         for before in 0..8 {
             for holders in 1..3 {
                 let word = before | (holders * HOLDER);
-                let state = at(word);
-                assert_eq!((state.end_alone(), bits(&state)), (before & QUEUED != 0, word | ENDED), "from {word:b}");
-                state.retain();
-                assert_eq!(bits(&state), (word | ENDED) + HOLDER);
-                for left in (0..=holders).rev() {
-                    assert_eq!(state.release(), left == 0, "from {word:b}, {left} left");
+                let ended = at(word);
+                assert_eq!((ended.end_alone(), bits(&ended)), (before & QUEUED != 0, word | ENDED), "from {word:b}");
+                for state in [at(word), ended] {
+                    let word = bits(&state);
+                    state.retain();
+                    assert_eq!(bits(&state), word + HOLDER);
+                    for left in (0..=holders).rev() {
+                        assert_eq!(state.release(), left == 0, "from {word:b}, {left} left");
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn half_of_the_word_is_room_enough() {
+        let state = at(u32::MAX / 2);
+        state.retain();
+        assert_eq!(bits(&state), u32::MAX / 2 + HOLDER);
     }
 
     #[test]

@@ -190,7 +190,9 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
         poll_wait(point, cx, |point| {
             let armed = holder.hold(|source| {
                 let room: Option<&dyn Fn() -> usize> = if C::READS { Some(&|| call.room()) } else { None };
-                *counted |= source.arm_for(call.direction(), room, *counted, point)?;
+                if source.arm_for(call.direction(), room, point)? {
+                    source.count(std::mem::replace(counted, true));
+                }
                 Ok(())
             });
             armed.map_err(Unarmed::Failed).flatten()

@@ -337,36 +337,32 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
-        self.arm_for(direction, None, false, point).map(|_| ())
+        self.arm_for(direction, None, point).map(|_| ())
     }
 
     /// The same; for the read of a stream, `room` says, if asked, how many bytes it has room for, and what comes may be put aside for it. Says whether it
-    /// will be: then the read is counted, if it was not `counted` before, and says when it is [done](Source::done).
-    pub(super) fn arm_for(
-        &self,
-        direction: Direction,
-        room: Option<&dyn Fn() -> usize>,
-        counted: bool,
-        point: PointId,
-    ) -> Result<bool, Unarmed> {
+    /// will be: then the read is to be [counted](Source::count), and says when it is [done](Source::done).
+    pub(super) fn arm_for(&self, direction: Direction, room: Option<&dyn Fn() -> usize>, point: PointId) -> Result<bool, Unarmed> {
         let (fd, current) = (self.as_fd(), reactor::current());
         let reactor = current.as_deref().ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
         let Ok(here) = self.arrive(Some(reactor)) else { return self.fetch(reactor, point).map(|()| false) };
         if room.is_some() && self.with_carried(|_| ()).is_some() {
             return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
         }
-        let received = match here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
-            Some(armed) => armed?,
-            None => {
-                let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
-                // It has just joined: if it were not there, it would look again.
-                reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))?
-            }
-        };
-        if received && (!counted || self.readers.get() == 0) {
+        if let Some(armed) = here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {
+            return armed;
+        }
+        let token = self.join(reactor, fd, direction).map_err(Unarmed::Failed)?;
+        // It has just joined: if it were not there, it would look again.
+        reactor.wait(fd, token, direction, room, point).unwrap_or(Err(Unarmed::Ready))
+    }
+
+    /// Something will be put aside for a read, which was `counted` before or not.
+    #[cold]
+    pub(super) fn count(&self, counted: bool) {
+        if !counted || self.readers.get() == 0 {
             self.readers.set(self.readers.get().saturating_add(1));
         }
-        Ok(received)
     }
 
     /// Registers it here, where it was not known, or by a token that is old.

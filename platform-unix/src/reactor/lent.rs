@@ -57,6 +57,7 @@ impl Pool {
     }
 
     /// Lends an empty buffer.
+    #[inline]
     pub(crate) fn lend(self: &Rc<Self>) -> io::Result<Lent> {
         let kept = self.kept.borrow_mut().pop();
         let mut buffer = match kept {
@@ -94,6 +95,7 @@ impl Lent {
 }
 
 impl Drop for Lent {
+    #[inline]
     fn drop(&mut self) {
         let Some(mut buffer) = self.buffer.take() else { return };
         buffer.bytes.clear();

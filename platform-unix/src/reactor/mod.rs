@@ -46,6 +46,7 @@ mod uring;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -105,22 +106,26 @@ struct State {
 }
 
 thread_local! {
-    static CURRENT: Cell<Option<Rc<DomainReactor>>> = const { Cell::new(None) };
+    /// It has no destructor, so that to look at it asks nothing: [`uninstall`](DomainReactor::uninstall) takes out what is here.
+    static CURRENT: Cell<Option<ManuallyDrop<Rc<DomainReactor>>>> = const { Cell::new(None) };
 }
 
 /// The reactor of the domain that runs on this thread. It is held, not borrowed: whatever runs meanwhile may ask for it too.
 #[inline]
 pub(crate) fn current() -> Option<Rc<DomainReactor>> {
-    // While the thread's locals are destroyed there is no domain either.
-    let current = CURRENT.try_with(|current| {
-        let held = current.take();
-        current.set(held.clone());
-        held
-    });
-    current.ok().flatten()
+    let current = CURRENT.take();
+    let held = current.as_deref().cloned();
+    CURRENT.set(current);
+    held
+}
+
+/// No reactor is current any more.
+fn leave_current() {
+    drop(CURRENT.take().map(ManuallyDrop::into_inner));
 }
 
 /// A buffer of the current domain, to receive into.
+#[inline]
 pub(crate) fn lend(current: Option<&DomainReactor>) -> io::Result<Lent> {
     match current {
         Some(reactor) => reactor.buffers.lend(),
@@ -169,7 +174,8 @@ impl DomainReactor {
 
     /// Makes it the one of the domain that runs on this thread. A fuzz target has several in turn.
     pub(crate) fn enter(self: &Rc<Self>) {
-        CURRENT.set(Some(Rc::clone(self)));
+        leave_current();
+        CURRENT.set(Some(ManuallyDrop::new(Rc::clone(self))));
     }
 
     /// Takes it out of the thread: sockets that are still registered here find nobody to tell.
@@ -181,7 +187,7 @@ impl DomainReactor {
         let State { table, kernel } = &mut *self.state.borrow_mut();
         self.shared.mail.close(|| kernel.end(table));
         if current().is_some_and(|current| Rc::ptr_eq(&current, self)) {
-            CURRENT.take();
+            leave_current();
         }
     }
 

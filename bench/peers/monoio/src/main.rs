@@ -9,7 +9,7 @@ use std::time::Duration;
 use matou_bench::Failure;
 use matou_bench::args::Args;
 use matou_bench::counting::Counting;
-use matou_bench::micro::executor::{ByChannel, Executor, NoOrphans, by_channel};
+use matou_bench::micro::executor::{ByChannel, Executor, NoOrphans, Others, by_channel};
 use matou_bench::micro::{self, Figures};
 use matou_bench::peer;
 use matou_bench::serve::{Serve, compute};
@@ -124,10 +124,10 @@ impl Executor for Monoio {
         monoio::time::sleep(duration)
     }
 
-    fn elsewhere<F>(awake: bool, measure: impl FnOnce(ByChannel) -> F + 'static) -> Result<Figures, Failure>
+    fn elsewhere<F>(others: Others, measure: impl FnOnce(ByChannel) -> F + 'static) -> Result<Figures, Failure>
     where
         F: Future<Output = Figures> + 'static,
     {
-        by_channel::<Self, F>(awake, measure)
+        by_channel::<Self, F>(others, measure)
     }
 }

@@ -12,7 +12,7 @@ use async_executor::{Executor as Shared, LocalExecutor};
 use matou_bench::Failure;
 use matou_bench::args::Args;
 use matou_bench::counting::Counting;
-use matou_bench::micro::executor::{Executor, Far, NoOrphans, Spinner};
+use matou_bench::micro::executor::{Executor, Far, NoOrphans, Others, Spinner};
 use matou_bench::micro::{self, Figures, one, step_aside};
 use matou_bench::peer;
 use matou_bench::serve::{Serve, compute};
@@ -98,7 +98,7 @@ impl Executor for Smol {
         smol::Timer::after(duration).await;
     }
 
-    fn elsewhere<F>(awake: bool, measure: impl FnOnce(Thread) -> F + 'static) -> Result<Figures, Failure>
+    fn elsewhere<F>(others: Others, measure: impl FnOnce(Thread) -> F + 'static) -> Result<Figures, Failure>
     where
         F: Future<Output = Figures> + 'static,
     {
@@ -107,8 +107,8 @@ impl Executor for Smol {
         let handle = Thread(Arc::clone(&far));
         thread::scope(|scope| {
             scope.spawn(move || {
-                step_aside();
-                if awake {
+                step_aside(0);
+                if others.awake() {
                     // Dropped with the executor.
                     far.spawn(async {
                         loop {
@@ -121,7 +121,7 @@ impl Executor for Smol {
                 let _ = smol::block_on(far.run(stopped.recv()));
             });
             let figures = Self::run(async move {
-                let spinner = awake.then(Spinner::<Self>::start);
+                let spinner = others.awake().then(Spinner::<Self>::start);
                 let figures = measure(handle).await;
                 if let Some(spinner) = spinner {
                     spinner.stop().await;

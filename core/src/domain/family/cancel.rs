@@ -85,11 +85,12 @@ impl Domain {
         let header = unsafe { child.as_ref() };
         match header.state.cancel() {
             // SAFETY: *Queued*: we set the bit, so the inbox link is ours.
-            Send::Push => unsafe { self.attending.push_back(child) },
+            Send::Push => unsafe { self.attend_later(child) },
             Send::OnItsWay if !header.home_flags.has(home::RUNNABLE | home::CLOSED) => {
                 header.home_flags.set(home::RUNNABLE);
                 // SAFETY: not in the run queue, as RUNNABLE was not set.
                 unsafe { self.runnable.push_cancelled(child) };
+                self.pause();
             }
             Send::OnItsWay | Send::Ended => {}
         }
