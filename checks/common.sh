@@ -5,7 +5,8 @@
 #     source checks/common.sh
 # shellcheck shell=bash
 
-export LC_ALL=C CARGO_TERM_COLOR=never
+# No backtraces: many tests panic on purpose, and in a program with a sanitizer each of them takes seconds.
+export LC_ALL=C CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 # Where all of them build, each in a folder of its own.
 build=${CARGO_TARGET_DIR:-$PWD/target}
 

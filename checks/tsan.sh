@@ -60,7 +60,8 @@ echo "tsan: with $("${cargo[@]}" --version)"
 export CARGO_TARGET_DIR=$build/tsan CARGO_BUILD_TARGET=$target RUSTFLAGS=$flags
 unset CARGO_ENCODED_RUSTFLAGS RUSTC_WORKSPACE_WRAPPER
 # A few at a time: each test has threads of its own, and runs some ten times as long.
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:second_deadlock_stack=1} RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}
+# More memory than there is, which some tests ask for, is refused as it is elsewhere.
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=0:second_deadlock_stack=1:allocator_may_return_null=1} RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}
 std=(-Zbuild-std=std,panic_unwind,test)
 
 if [ $# -gt 0 ]; then

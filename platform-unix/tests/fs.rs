@@ -13,9 +13,10 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use matou_unix::fs::{self, File};
-use matou_unix::{blocking, call, spawn, yield_now};
+use matou_unix::{blocking, call, spawn, time, yield_now};
 use support::{Setup, Watchdog, join, leak, pattern, waker_that_drops};
 
 everywhere! {
@@ -78,10 +79,11 @@ async fn begin<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.take().expect("polled once").poll(cx))).await
 }
 
-/// Waits until as many bytes are in a pipe.
+/// Waits until as many bytes are in a pipe. Meanwhile the processor is left to the thread that is to fill or empty it.
 async fn holds(pipe: impl AsFd, bytes: impl Fn(u64) -> bool) {
+    let mut looks = time::interval(Duration::from_millis(1));
     while !bytes(rustix::io::ioctl_fionread(&pipe).unwrap()) {
-        yield_now().await;
+        looks.tick().await;
     }
 }
 
