@@ -79,6 +79,8 @@ start_not_rung: whole::*
 stop_not_rung: whole::*
 abort_not_rung: whole::a_violation_*
 question_unannounced: whole::a_question_*
+hail_first: memory::who_is_hailed_*
+hail_relaxed: memory::who_is_hailed_*
 loads_take_no_turn: explore::* inbox::* state::a_wake_that_joins_*
 TABLE
 }

@@ -307,7 +307,7 @@ impl Place {
     }
 }
 
-/// A run, as those see it who ask for its tree of tasks.
+/// A run, as those see it who ask for its tree of tasks, or end it.
 pub struct House {
     door: Arc<Door>,
     run: Run,
@@ -325,6 +325,20 @@ impl House {
     pub fn while_open<R>(&self, f: impl FnOnce() -> R) -> R {
         let _opened = self.door.open(&self.run);
         f()
+    }
+
+    /// Ends the run.
+    pub fn abort(&self) {
+        self.run.abort();
+    }
+
+    /// What a busy domain does between two polls: if it is hailed, it looks whether the run is to end.
+    pub fn look(&self) -> Option<bool> {
+        let place = self.run.place(DomainId::ZERO);
+        place.is_hailed().then(|| {
+            place.heed();
+            self.run.is_aborting()
+        })
     }
 
     /// Calls `f` inside, if the door is open.

@@ -183,3 +183,22 @@ fn a_visitor_meets_the_end_of_the_run() {
         met.note(OUTCOMES[usize::from(!visitor.join().unwrap())]);
     });
 }
+
+#[test]
+fn who_is_hailed_sees_why() {
+    const OUTCOMES: &[&str] = &["at once", "at the next look"];
+    explore(OUTCOMES, |met| {
+        let house = Arc::new(House::default());
+        let other = thread::spawn({
+            let house = Arc::clone(&house);
+            move || house.abort()
+        });
+        let seen = house.look();
+        assert_ne!(seen, Some(false), "it heeded the hail, and will not look again");
+        other.join().unwrap();
+        if seen.is_none() {
+            assert_eq!(house.look(), Some(true));
+        }
+        met.note(OUTCOMES[usize::from(seen.is_none())]);
+    });
+}

@@ -72,17 +72,17 @@ impl Apart {
 
     /// Has the domain look at what was written for it before this, at the next boundary between polls.
     fn hail(&self) {
-        self.hailed.store(true, Ordering::Release);
+        self.hailed.store(true, if fault("hail_relaxed") { Ordering::Relaxed } else { Ordering::Release });
     }
 
     #[inline]
-    pub(super) fn is_hailed(&self) -> bool {
+    pub(crate) fn is_hailed(&self) -> bool {
         self.hailed.load(Ordering::Relaxed)
     }
 
     /// The domain looks now: who writes after this hails anew.
     #[inline]
-    pub(super) fn heed(&self) {
+    pub(crate) fn heed(&self) {
         if self.is_hailed() {
             self.hailed.swap(false, Ordering::Acquire);
         }
@@ -246,8 +246,11 @@ impl Run {
     }
 
     fn set_aborting(&self) {
+        if fault("hail_first") {
+            self.mailboxes.iter().for_each(Apart::hail);
+        }
         self.aborting.store(true, Ordering::Release);
-        self.mailboxes.iter().for_each(Apart::hail);
+        self.mailboxes.iter().filter(|_| !fault("hail_first")).for_each(Apart::hail);
     }
 
     pub(crate) fn is_aborting(&self) -> bool {
