@@ -745,7 +745,7 @@ fn r05_an_await_first_that_has_its_result_and_is_handed_on_is_a_strangers() {
             let mut first = Box::pin(await_first(vec![fast, slow]));
             // It cancels the other, which cannot end yet.
             assert!(poll_under(&mut first, Waker::noop()).is_pending());
-            let _ = spawn(async move { first.await }).await;
+            let _ = spawn(first).await;
             unreachable!("the run is being stopped");
         }));
         assert!(matches!(violation.kind, ViolationKind::NotAChild { .. }));
