@@ -331,11 +331,9 @@ impl Table {
         }
     }
 
+    /// Takes a node out that is linked.
     fn unlink(&mut self, node: u32) {
         let Waiter { list, previous, next, .. } = self.waiters[node as usize];
-        if list == NIL {
-            return;
-        }
         let head = &mut self.entries[(list >> 1) as usize].heads[(list & 1) as usize];
         self.waiters[node as usize].list = NIL;
         if next == node {
