@@ -142,6 +142,9 @@ impl TimerQueue {
                 // SAFETY: *Pinned*: the root is linked.
                 return Some(unsafe { root.as_ref() }.deadline());
             }
+            if LEVELS == 0 {
+                return None;
+            }
             let Some((place, first)) = self.wheel.front() else {
                 // SAFETY: *Pinned*: the root is linked.
                 return self.far.root().map(|root| unsafe { root.as_ref() }.deadline());
@@ -193,7 +196,7 @@ impl TimerQueue {
         // SAFETY: *Pinned*, and promised by the caller. *Reached*.
         unsafe {
             let (grain, reached) = (node.as_ref().grain(), self.reached.get());
-            if grain <= reached {
+            if LEVELS == 0 || grain <= reached {
                 self.near.insert(node);
             } else if let Some(place) = Place::of(grain, reached) {
                 self.wheel.insert(place, node);
@@ -211,7 +214,7 @@ impl TimerQueue {
         // SAFETY: promised by the caller. *Reached* says where it is.
         unsafe {
             let (grain, reached) = (node.as_ref().grain(), self.reached.get());
-            if grain <= reached {
+            if LEVELS == 0 || grain <= reached {
                 self.near.remove(node);
             } else if let Some(place) = Place::of(grain, reached) {
                 self.wheel.remove(place, node);
@@ -246,7 +249,7 @@ impl TimerQueue {
                 self.removed(timer);
                 return Some(timer.waker.take());
             }
-            if !self.go_on(now) {
+            if LEVELS == 0 || !self.go_on(now) {
                 return None;
             }
         }
