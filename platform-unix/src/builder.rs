@@ -193,8 +193,8 @@ impl Builder {
     /// each poll, a span for each task's life, and an arrow for each call.
     ///
     /// A second run of the process with the same name writes `name.2.json` beside `name.json`, and so on; files that are there are written
-    /// over. The file is whole at every moment, also after a violation, and when the process is killed. It has to be one that can be written at
-    /// any place, which pipes cannot. What cannot be created is [`RunError::Platform`] and nothing runs; what cannot be written later is told
+    /// over. The file is whole whenever no domain is writing, also after a violation, and when the process is killed. It has to be one that
+    /// can be written at any place, which pipes cannot. What cannot be created is [`RunError::Platform`] and nothing runs; what cannot be written later is told
     /// on standard error, once, and the run goes on.
     ///
     /// ```

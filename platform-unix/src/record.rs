@@ -17,9 +17,11 @@
 //! # Writing
 //!
 //! Each domain writes into a buffer of its own, without a lock, and hands it to the file when it is full, when the domain goes to sleep, and
-//! when it ends. Each time the end of the JSON is written too, and written over the next time, so that the file is whole at every moment, also
-//! when the process is killed. Several runs of a process write several files: `t.json`, `t.2.json`, and so on. So do those of several
-//! processes at the same time, as a file is locked (`flock`) while its run lasts: a child inherits `MATOU_TRACE`.
+//! when it ends. Each time the end of the JSON is written too, in one call, and written over the next time, so that the file is whole between
+//! two such calls, also when the process is killed. Who reads in the middle of one may see a part of it.
+//!
+//! Several runs of a process write several files: `t.json`, `t.2.json`, and so on. So do those of several processes at the same time, as a
+//! file is locked (`flock`) while its run lasts: a child inherits `MATOU_TRACE`.
 //!
 //! A file that cannot be created is an error of the run's start. One that cannot be written later is told on standard error, once, and the
 //! run goes on without it.
