@@ -151,7 +151,8 @@ impl Entry {
 /// The node of one point. Linked exactly while `list` is not `NIL`.
 #[derive(Clone, Copy)]
 struct Waiter {
-    point: PointId,
+    /// The point's generation: its place is where this is.
+    generation: u32,
     /// Descriptor and direction.
     list: u32,
     previous: u32,
@@ -235,7 +236,7 @@ impl Table {
     pub(super) fn wait(&mut self, token: Token, direction: Direction, point: PointId) {
         let node = place(point);
         let list = token.fd << 1 | direction as u32;
-        let alone = Waiter { point, list, previous: node, next: node };
+        let alone = Waiter { generation: generation(point), list, previous: node, next: node };
         match self.waiters.get_mut(node as usize) {
             None => self.waiters.resize(node as usize + 1, Waiter { list: NIL, ..alone }),
             Some(waiter) if waiter.list == NIL => {}
@@ -259,7 +260,7 @@ impl Table {
     pub(super) fn give_up(&mut self, point: PointId) -> Option<usize> {
         let node = place(point);
         let waiter = self.waiters.get(node as usize)?;
-        if waiter.point != point || waiter.list == NIL {
+        if waiter.generation != generation(point) || waiter.list == NIL {
             return None; // It was resumed, or its place has a successor.
         }
         let index = waiter.list >> 1;
@@ -327,7 +328,7 @@ impl Table {
                 return;
             }
             self.unlink(head);
-            each(self.waiters[head as usize].point);
+            each(PointId::from_bits(u64::from(self.waiters[head as usize].generation) << 32 | u64::from(head)));
         }
     }
 
@@ -346,6 +347,11 @@ impl Table {
         self.waiters[previous as usize].next = next;
         self.waiters[next as usize].previous = previous;
     }
+}
+
+/// The high half of a point's number: which of those that had its place it is.
+fn generation(point: PointId) -> u32 {
+    (point.to_bits() >> 32) as u32
 }
 
 /// A point's place in its domain's table of points: the low half of its number. Places are dense and reused.

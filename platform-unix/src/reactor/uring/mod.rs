@@ -23,6 +23,7 @@ mod operations;
 mod receive;
 mod ring;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -33,17 +34,13 @@ use matou_core::platform::Wait;
 use rustix::event::PollFlags;
 
 use self::buffers::Buffers;
-use self::operations::{Kind, Number, Operations};
+use self::operations::{Name, Polls, Slot};
 use self::receive::Receiving;
 use self::ring::{Ring, Sleep};
 use super::table::{Direction, Readiness, Table, Token};
 use super::unread::Unread;
 use crate::interrupt::Bell;
 use crate::time::{Duration, clock};
-
-/// What the completions bear that are nobody's operation: the bell's, and those of cancellations.
-const BELL: u64 = Operations::reserved(0);
-const CANCELLATION: u64 = Operations::reserved(1);
 
 /// How long to wait for what is taken back before that is asked again.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -53,13 +50,15 @@ const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 pub(super) struct Uring {
     ring: Ring,
     buffers: Buffers,
-    operations: Operations,
+    polls: Polls,
     /// What is under way for each entry of the table.
     entries: Vec<Entry>,
+    /// What came for an entry and could not stay in a buffer.
+    copied: HashMap<usize, Box<Unread>>,
     /// The entries to look at before the next call.
     changed: Vec<u32>,
     /// Operations to take back with the next call.
-    unwanted: Vec<Number>,
+    unwanted: Vec<Name>,
     bell: RawFd,
     /// Whether the kernel watches the bell.
     watches_bell: bool,
@@ -67,9 +66,10 @@ pub(super) struct Uring {
     rung: bool,
 }
 
+/// There are as many as connections that wait: it is small, and leads to what is rare.
 #[derive(Default)]
 struct Entry {
-    polls: [Option<Number>; 2],
+    polls: [Option<Slot>; 2],
     /// Whether one that waits to read asks for readiness, and not for what comes.
     polls_reads: bool,
     receiving: Receiving,
@@ -77,14 +77,18 @@ struct Entry {
     changed: bool,
 }
 
+// Part of what a connection that waits costs (DESIGN: 512 bytes with all).
+const _: () = assert!(size_of::<Entry>() <= 20);
+
 impl Uring {
     pub(super) fn new(bell: &Bell) -> io::Result<Uring> {
         let ring = Ring::new()?;
         Ok(Uring {
             buffers: Buffers::new(&ring)?,
             ring,
-            operations: Operations::default(),
+            polls: Polls::default(),
             entries: Vec::new(),
+            copied: HashMap::new(),
             changed: Vec::new(),
             unwanted: Vec::new(),
             bell: bell.as_fd().as_raw_fd(),
@@ -104,7 +108,8 @@ impl Uring {
     /// Whether the file that `token` was given for is the one that has this number now: what is under way is begun anew, on the file that is
     /// there then.
     pub(super) fn still_watches(&mut self, _fd: BorrowedFd<'_>, token: Token) -> bool {
-        self.unwanted.extend(self.entries[token.index()].polls.iter_mut().filter_map(Option::take));
+        let polls = self.give_up_polls(token.index());
+        self.unwanted.extend(polls);
         self.note(token.index());
         true
     }
@@ -121,6 +126,12 @@ impl Uring {
         if index < self.entries.len() {
             self.note(index);
         }
+    }
+
+    /// The polls of an entry are its own no more. Gives those that are to be taken back.
+    fn give_up_polls(&mut self, index: usize) -> impl Iterator<Item = Name> + use<> {
+        let polls = std::mem::take(&mut self.entries[index].polls);
+        polls.map(|slot| self.polls.at(slot?).map(|(number, _)| Name::Poll(number))).into_iter().flatten()
     }
 
     fn note(&mut self, index: usize) {
@@ -153,7 +164,7 @@ impl Uring {
     fn follow(&mut self, table: &Table) -> io::Result<()> {
         if !self.watches_bell {
             let watch = opcode::PollAdd::new(types::Fd(self.bell), PollFlags::IN.bits().into()).multi(true);
-            self.ring.push(&watch.build().user_data(BELL))?;
+            self.ring.push(&watch.build().user_data(Name::Bell.to_bits()))?;
             self.watches_bell = true;
         }
         let mut changed = std::mem::take(&mut self.changed);
@@ -167,39 +178,39 @@ impl Uring {
                 }
                 let poll = &mut entry.polls[direction as usize];
                 let token = open.filter(|_| wanted.has(direction) && (direction == Direction::Write || entry.polls_reads));
-                if let Some(number) = *poll
-                    && self.operations.get_mut(number).map(|operation| operation.token) != token
+                if let Some((number, at)) = poll.and_then(|slot| self.polls.at(slot))
+                    && Some(at) != token
                 {
-                    self.unwanted.push(number);
+                    self.unwanted.push(Name::Poll(number));
                     *poll = None;
                 }
                 if let Some(token) = token
                     && poll.is_none()
                 {
-                    let number = self.operations.begin(token, Kind::Poll(direction));
-                    *poll = Some(number);
-                    self.ring
-                        .push(&opcode::PollAdd::new(types::Fd(index as RawFd), flags(direction)).build().user_data(number.to_bits()))?;
+                    let number = self.polls.begin(token, direction);
+                    *poll = Some(number.slot());
+                    let watch = opcode::PollAdd::new(types::Fd(index as RawFd), flags(direction)).build();
+                    self.ring.push(&watch.user_data(Name::Poll(number).to_bits()))?;
                 }
             }
-            if let Some(token) = open
-                && wanted.read
-            {
-                self.begin_receive(index as usize, token)?;
+            if open.is_some() && wanted.read {
+                self.begin_receive(index as usize)?;
             }
         }
         changed.clear();
         self.changed = changed;
-        while let Some(number) = self.unwanted.pop() {
-            self.cancel(number)?;
+        while let Some(name) = self.unwanted.pop() {
+            self.cancel(name)?;
         }
         Ok(())
     }
 
     /// A descriptor has left: nothing that is under way may hold on to its file, since whoever closes it means to.
     pub(super) fn leave(&mut self, token: Token, table: &mut Table) {
-        let Some(entry) = self.entries.get_mut(token.index()) else { return };
-        let polls: Vec<_> = entry.polls.iter_mut().filter_map(Option::take).collect();
+        if token.index() >= self.entries.len() {
+            return;
+        }
+        let polls: Vec<_> = self.give_up_polls(token.index()).collect();
         if !polls.is_empty() {
             // An error is `enter`'s, and shows in the next `select`.
             let _taken_back = self.take_back(&polls, table);
@@ -207,22 +218,19 @@ impl Uring {
     }
 
     /// Takes operations back, and waits until the kernel has let go of them. Those whose event came meanwhile are resumed by the next `select`.
-    fn take_back(&mut self, numbers: &[Number], table: &mut Table) -> io::Result<()> {
+    fn take_back(&mut self, names: &[Name], table: &mut Table) -> io::Result<()> {
         let mut resumed = Vec::new();
-        let ended = self.take_back_each(numbers, table, &mut |point| resumed.push(point));
+        let ended = self.take_back_each(names, table, &mut |point| resumed.push(point));
         table.release(resumed);
         ended
     }
 
     /// Asks again and again, since one that is between the kernel's hands at that moment is not found.
-    fn take_back_each(&mut self, numbers: &[Number], table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
+    fn take_back_each(&mut self, names: &[Name], table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
         loop {
             let mut under_way = false;
-            for &number in numbers {
-                if self.operations.get_mut(number).is_some() {
-                    under_way = true;
-                    self.cancel(number)?;
-                }
+            for &name in names {
+                under_way |= self.cancel(name)?;
             }
             if !under_way {
                 return Ok(());
@@ -232,11 +240,18 @@ impl Uring {
         }
     }
 
-    fn cancel(&mut self, number: Number) -> io::Result<()> {
-        let Some(operation) = self.operations.get_mut(number) else { return Ok(()) };
-        operation.cancelled = true;
-        let cancel = opcode::AsyncCancel::new(number.to_bits()).build().user_data(CANCELLATION);
-        self.ring.push(&cancel.flags(Flags::SKIP_SUCCESS))
+    /// Has it taken back with the next call. Says whether it is under way.
+    fn cancel(&mut self, name: Name) -> io::Result<bool> {
+        let cancelled = match name {
+            Name::Poll(number) => self.polls.get_mut(number).map(|poll| &mut poll.cancelled),
+            Name::Receive(index) => self.entries[index as usize].receiving.cancelled(),
+            Name::Bell | Name::Cancellation => None,
+        };
+        let Some(cancelled) = cancelled else { return Ok(false) };
+        *cancelled = true;
+        let cancel = opcode::AsyncCancel::new(name.to_bits()).build().user_data(Name::Cancellation.to_bits());
+        self.ring.push(&cancel.flags(Flags::SKIP_SUCCESS))?;
+        Ok(true)
     }
 
     /// *Taken in whole*.
@@ -253,26 +268,23 @@ impl Uring {
     }
 
     fn completed(&mut self, completion: &cqueue::Entry, table: &mut Table, resume: &mut dyn FnMut(PointId)) {
-        match completion.user_data() {
-            BELL => {
+        match Name::from_bits(completion.user_data()) {
+            Name::Bell => {
                 self.watches_bell = cqueue::more(completion.flags());
                 self.rung = true;
             }
             // One that came too late: its operation has completed.
-            CANCELLATION => {}
-            bits => {
-                let Some(number) = Number::from_bits(bits) else { return };
-                let Some(operation) = self.operations.end(number) else { return };
-                let index = operation.token.index();
-                let Kind::Poll(direction) = operation.kind else {
-                    return self.received(number, index, operation.cancelled, completion, table, resume);
-                };
-                let poll = &mut self.entries[index].polls[direction as usize];
-                if *poll == Some(number) {
-                    *poll = None;
+            Name::Cancellation => {}
+            Name::Receive(index) => self.received(index as usize, completion, table, resume),
+            Name::Poll(number) => {
+                let Some(poll) = self.polls.end(number) else { return };
+                let index = poll.token.index();
+                let of_entry = &mut self.entries[index].polls[poll.direction as usize];
+                if *of_entry == Some(number.slot()) {
+                    *of_entry = None;
                 }
-                if !operation.cancelled {
-                    table.event(operation.token, readiness(completion.result()), resume);
+                if !poll.cancelled {
+                    table.event(poll.token, readiness(completion.result()), resume);
                 }
                 self.note(index); // Somebody may wait on.
             }
@@ -283,11 +295,13 @@ impl Uring {
     pub(super) fn end(&mut self, table: &mut Table) -> Vec<(usize, Box<Unread>)> {
         let mut left = Vec::new();
         for index in 0..self.entries.len() {
-            self.unwanted.extend(self.entries[index].polls.iter_mut().filter_map(Option::take));
+            let polls = self.give_up_polls(index);
+            self.unwanted.extend(polls);
             left.extend(self.quit(index, table).map(|unread| (index, unread)));
         }
         self.changed.clear();
-        let under_way = self.operations.numbers();
+        let receives = (0..self.entries.len() as u32).map(Name::Receive);
+        let under_way: Vec<_> = self.polls.numbers().map(Name::Poll).chain(receives).collect();
         let ended = self.follow(table).and_then(|()| self.take_back_each(&under_way, table, &mut |_| ()));
         if ended.is_ok() {
             debug_assert!(self.buffers.are_all_there(), "whoever had one has given it back");
@@ -327,11 +341,16 @@ fn readiness(result: i32) -> Readiness {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
+    use matou_core::PointId;
+    use matou_core::platform::Wait;
     use rustix::io::Errno;
 
-    use super::super::{DomainReactor, Reactor};
+    use super::super::{Direction, DomainReactor, Reactor};
     use super::ring::refusal::REFUSED;
     use crate::interrupt::Material;
 
@@ -350,5 +369,34 @@ mod tests {
         let asked = install(Some(Reactor::Uring)).unwrap();
         assert_eq!(Reactor::current(), Some(Reactor::Uring));
         asked.uninstall();
+    }
+
+    #[test]
+    fn what_another_read_had_room_for_is_not_asked_for_by_the_next() {
+        let Ok(reactor) = DomainReactor::install(Some(Reactor::Uring), Material::DEFAULT, Arc::default(), 64) else { return };
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let near = OwnedFd::from(near);
+        let token = reactor.join(near.as_fd(), Direction::Read).unwrap();
+        let wait = |room, point| {
+            let waits = reactor.wait(near.as_fd(), token, Direction::Read, Some(&|| room), PointId::from_bits(point));
+            assert!(waits.unwrap().unwrap());
+        };
+        let select = || {
+            let mut resumed = 0;
+            reactor.select(Wait::No, &[], &mut |_| resumed += 1).unwrap();
+            resumed
+        };
+        let aside = || reactor.offer(token, &mut |bytes| Ok((bytes.len(), bytes.len()))).unwrap().unwrap();
+        wait(1, 0);
+        assert_eq!(select(), 0);
+        wait(10, 1); // Its room is noted while the first one's receive is under way.
+        far.write_all(b"m").unwrap();
+        assert_eq!((select(), aside()), (2, 1));
+        reactor.found_nothing(token, Direction::Read);
+        wait(5, 2);
+        far.write_all(b"0123456789").unwrap();
+        assert_eq!((select(), aside()), (1, 5), "the rest stays in the system");
+        let _nothing = reactor.quit(token);
+        reactor.uninstall();
     }
 }

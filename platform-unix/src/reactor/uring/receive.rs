@@ -14,6 +14,7 @@
 //!   reader is resumed: an error queue that is not empty ends every poll, and has the kernel receive on a thread of its own.)
 //! - *By place*: what is under way and what is ahead belongs to the descriptor number. The stream that reads owns that number, and
 //!   keeps it until it has quit here ([`Source`](crate::descriptor::source::Source)), also where another source on it has closed the entry.
+//! - *One at a time*: a receive is begun only after the one before has completed for the last time, taken back or not. So the number names it.
 
 use std::io;
 
@@ -23,8 +24,8 @@ use rustix::io::Errno;
 
 use super::Uring;
 use super::buffers::{Filled, GROUP, SIZE};
-use super::operations::{Kind, Number};
-use crate::reactor::table::{Direction, Readiness, Table, Token};
+use super::operations::Name;
+use crate::reactor::table::{Direction, Readiness, Table};
 use crate::reactor::unread::Unread;
 use matou_core::PointId;
 
@@ -32,91 +33,102 @@ use matou_core::PointId;
 const POLL_FIRST: u16 = 1;
 
 /// What came, and was not read yet.
-#[derive(Debug)]
-pub(super) enum Ahead {
+#[derive(Debug, Default)]
+enum Ahead {
+    #[default]
+    Nothing,
+    /// Nothing, and a read that waits has room for so many bytes, for which no receive was begun yet.
+    Wanted(u16),
     /// In the buffer it came in, from this byte on.
     InBuffer(Filled, u16),
-    Copied(Box<Unread>),
+    /// Among what was `copied`.
+    Copied,
 }
 
 /// What is received for one entry.
 #[derive(Default)]
 pub(super) struct Receiving {
-    /// The receive under way.
-    operation: Option<Number>,
-    /// How many bytes a read that waits has room for, and no receive was begun yet for it.
-    wanted: u32,
-    ahead: Option<Ahead>,
+    ahead: Ahead,
+    /// Whether a receive is under way.
+    under_way: bool,
+    /// Whether that was given up: what it brings is of no use for waiting.
+    cancelled: bool,
+}
+
+impl Receiving {
+    /// To be set for a receive that is given up; none, if there is none.
+    pub(super) fn cancelled(&mut self) -> Option<&mut bool> {
+        self.under_way.then_some(&mut self.cancelled)
+    }
+
+    fn has_ahead(&self) -> bool {
+        matches!(self.ahead, Ahead::InBuffer(..) | Ahead::Copied)
+    }
 }
 
 impl Uring {
     /// A read with room for so many bytes waits, where nothing is ahead.
     pub(in crate::reactor) fn want(&mut self, index: usize, room: usize) {
-        let receiving = &mut self.entries[index].receiving;
-        receiving.wanted = receiving.wanted.max(room.min(SIZE) as u32);
+        let (ahead, room) = (&mut self.entries[index].receiving.ahead, room.min(SIZE) as u16);
+        match ahead {
+            Ahead::Nothing => *ahead = Ahead::Wanted(room),
+            Ahead::Wanted(most) => *most = room.max(*most),
+            Ahead::InBuffer(..) | Ahead::Copied => {}
+        }
         self.note(index);
     }
 
     /// Whether something is ahead.
     pub(in crate::reactor) fn is_ahead(&self, index: usize) -> bool {
-        self.entries.get(index).is_some_and(|entry| entry.receiving.ahead.is_some())
+        self.entries.get(index).is_some_and(|entry| entry.receiving.has_ahead())
     }
 
     /// Whether a receive is under way.
     pub(in crate::reactor) fn is_receiving(&self, index: usize) -> bool {
-        self.entries.get(index).is_some_and(|entry| entry.receiving.operation.is_some())
+        self.entries.get(index).is_some_and(|entry| entry.receiving.under_way)
     }
 
     /// Begins the receive that is wanted.
-    pub(super) fn begin_receive(&mut self, index: usize, token: Token) -> io::Result<()> {
+    pub(super) fn begin_receive(&mut self, index: usize) -> io::Result<()> {
         let receiving = &mut self.entries[index].receiving;
-        let room = std::mem::take(&mut receiving.wanted);
-        if room == 0 || receiving.operation.is_some() || receiving.ahead.is_some() {
+        let Ahead::Wanted(room) = receiving.ahead else { return Ok(()) };
+        if receiving.under_way {
             return Ok(());
         }
-        let number = self.operations.begin(token, Kind::Receive);
-        receiving.operation = Some(number);
-        let receive = opcode::Recv::new(types::Fd(index as i32), std::ptr::null_mut(), room).buf_group(GROUP).ioprio(POLL_FIRST);
-        self.ring.push(&receive.build().flags(Flags::BUFFER_SELECT).user_data(number.to_bits()))
+        *receiving = Receiving { ahead: Ahead::Nothing, under_way: true, cancelled: false };
+        let receive = opcode::Recv::new(types::Fd(index as i32), std::ptr::null_mut(), room.into()).buf_group(GROUP).ioprio(POLL_FIRST);
+        self.ring.push(&receive.build().flags(Flags::BUFFER_SELECT).user_data(Name::Receive(index as u32).to_bits()))
     }
 
     /// A receive has ended: keeps what it brought, and resumes who waited.
-    pub(super) fn received(
-        &mut self,
-        number: Number,
-        index: usize,
-        cancelled: bool,
-        completion: &cqueue::Entry,
-        table: &mut Table,
-        resume: &mut dyn FnMut(PointId),
-    ) {
+    pub(super) fn received(&mut self, index: usize, completion: &cqueue::Entry, table: &mut Table, resume: &mut dyn FnMut(PointId)) {
         let result = completion.result();
         let length = usize::try_from(result).unwrap_or(0);
         let filled = cqueue::buffer_select(completion.flags()).and_then(|id| self.buffers.take(id, length));
         let receiving = &mut self.entries[index].receiving;
-        if receiving.operation == Some(number) {
-            receiving.operation = None;
-        }
+        receiving.under_way = false;
         match (filled, (result < 0).then(|| Errno::from_raw_os_error(-result))) {
-            (Some(filled), _) if length > 0 && !self.buffers.are_scarce() => receiving.ahead = Some(Ahead::InBuffer(filled, 0)),
+            (Some(filled), _) if length > 0 && !self.buffers.are_scarce() => receiving.ahead = Ahead::InBuffer(filled, 0),
             (Some(filled), error) => {
-                if let Some(error) = error.filter(|&error| is_of_the_stream(error)) {
-                    receiving.ahead = Some(Ahead::Copied(Box::new(Unread::of_error(error))));
-                }
-                if length > 0 {
-                    receiving.ahead = Some(Ahead::Copied(Box::new(Unread::of_bytes(self.buffers.bytes(&filled)))));
+                let error = error.filter(|&error| is_of_the_stream(error)).map(Unread::of_error);
+                if let Some(unread) = (length > 0).then(|| Unread::of_bytes(self.buffers.bytes(&filled))).or(error) {
+                    receiving.ahead = Ahead::Copied;
+                    self.copied.insert(index, Box::new(unread));
                 }
                 self.buffers.give_back(filled);
             }
             (None, Some(error)) if is_of_the_stream(error) => {
-                receiving.ahead = Some(Ahead::Copied(Box::new(Unread::of_error(error))));
+                receiving.ahead = Ahead::Copied;
+                self.copied.insert(index, Box::new(Unread::of_error(error)));
             }
             // The end, which stays, or what a call of one's own will tell, or find: no buffer was left, it was taken back.
             (None, _) => {}
         }
-        let came = receiving.ahead.is_some();
         let Some(token) = table.open_at(index as i32) else { return };
-        if came || !cancelled {
+        if receiving.has_ahead() || !receiving.cancelled {
+            if let Ahead::Wanted(_) = receiving.ahead {
+                receiving.ahead = Ahead::Nothing; // Whoever waits looks again.
+            }
             table.event(token, Readiness::READ, resume);
         }
         if length > 0 && !cqueue::sock_nonempty(completion.flags()) {
@@ -132,53 +144,49 @@ impl Uring {
         take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>,
     ) -> Option<io::Result<R>> {
         let ahead = &mut self.entries.get_mut(index)?.receiving.ahead;
-        let offered = match ahead.as_mut()? {
-            Ahead::Copied(unread) => {
+        match ahead {
+            Ahead::Nothing | Ahead::Wanted(_) => None,
+            Ahead::InBuffer(filled, read) => {
+                let bytes = &self.buffers.bytes(filled)[usize::from(*read)..];
+                let (result, taken) = match take(bytes) {
+                    Ok(taken) => taken,
+                    Err(error) => return Some(Err(error)),
+                };
+                *read += taken as u16;
+                if taken >= bytes.len()
+                    && let Ahead::InBuffer(filled, _) = std::mem::take(ahead)
+                {
+                    self.buffers.give_back(filled);
+                }
+                Some(Ok(result))
+            }
+            Ahead::Copied => {
+                let unread = self.copied.get_mut(&index)?;
                 let offered = unread.offer(take);
                 if unread.is_empty() {
-                    *ahead = None;
+                    *ahead = Ahead::Nothing;
+                    self.copied.remove(&index);
                 }
-                return offered;
+                offered
             }
-            Ahead::InBuffer(filled, read) => match take(&self.buffers.bytes(filled)[usize::from(*read)..]) {
-                Ok((result, taken)) => {
-                    *read += taken as u16;
-                    Ok(result)
-                }
-                Err(error) => Err(error),
-            },
-        };
-        if let Some(Ahead::InBuffer(filled, _)) = ahead.take_if(|ahead| ahead.is_used_up(&self.buffers)) {
-            self.buffers.give_back(filled);
         }
-        Some(offered)
     }
 
     /// No read waits any more: takes the receive back, waits until the kernel has let go of it, and gives what is ahead. Those whose
     /// event came meanwhile are resumed by the next `select`.
     pub(in crate::reactor) fn quit(&mut self, index: usize, table: &mut Table) -> Option<Box<Unread>> {
-        let receiving = &mut self.entries.get_mut(index)?.receiving;
-        receiving.wanted = 0;
-        if let Some(number) = receiving.operation {
+        if self.is_receiving(index) {
             // An error is `enter`'s, and shows in the next `select`: the receive stays under way then, for its entry's next reader.
-            let _taken_back = self.take_back(&[number], table);
+            let _taken_back = self.take_back(&[Name::Receive(index as u32)], table);
         }
-        match self.entries[index].receiving.ahead.take()? {
-            Ahead::Copied(unread) => Some(unread),
+        match std::mem::take(&mut self.entries.get_mut(index)?.receiving.ahead) {
+            Ahead::Nothing | Ahead::Wanted(_) => None,
+            Ahead::Copied => self.copied.remove(&index),
             Ahead::InBuffer(filled, read) => {
                 let unread = Unread::of_bytes(&self.buffers.bytes(&filled)[usize::from(read)..]);
                 self.buffers.give_back(filled);
                 Some(Box::new(unread))
             }
-        }
-    }
-}
-
-impl Ahead {
-    fn is_used_up(&self, buffers: &super::buffers::Buffers) -> bool {
-        match self {
-            Ahead::InBuffer(filled, read) => usize::from(*read) >= buffers.bytes(filled).len(),
-            Ahead::Copied(unread) => unread.is_empty(),
         }
     }
 }
