@@ -155,7 +155,7 @@ impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
             }
         };
         this.stage = Stage::Over;
-        this.end();
+        this.end(true);
         Poll::Ready(result)
     }
 }
@@ -200,17 +200,17 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
     }
 
     /// It waits no more.
-    fn end(&mut self) {
+    fn end(&mut self, has_result: bool) {
         if std::mem::take(&mut self.counted) {
             // A stream that is another task's by now keeps the read counted.
-            let _not_ours = self.holder.hold(|source| source.done());
+            let _not_ours = self.holder.hold(|source| source.done(has_result));
         }
     }
 }
 
 impl<H: Holder, C> Drop for Awaited<'_, H, C> {
     fn drop(&mut self) {
-        self.end();
+        self.end(false);
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Source<T: AsFd = OwnedFd> {
     /// How many reads wait for what is put aside where it is registered. One that was forgotten, or has lost its stream, stays counted; where
     /// the count is wrong for that it is so for a moment, since who ends the last one lets all others look again. At its most it stays.
     readers: Cell<u16>,
+    /// Whether the reactor where it is registered may be ready to put something aside for the next read. It does nothing before that waits, or gives it up.
+    rests: Cell<bool>,
     place: Place,
     /// Boxed, as it is rarely there.
     aside: Cell<Option<Box<Aside>>>,
@@ -118,6 +120,7 @@ impl<T: AsFd> Source<T> {
             bordered: false,
             short: Cell::new(false),
             readers: Cell::new(0),
+            rests: Cell::new(false),
             place: Place::default(),
             aside: Cell::new(None),
             any_aside: Cell::new(false),
@@ -192,7 +195,7 @@ impl<T: AsFd> Source<T> {
 
     /// If something may have been put aside here, takes it along.
     fn quit(&self) {
-        if self.readers.replace(0) > 0 {
+        if (self.readers.replace(0) > 0) | self.rests.take() {
             let unread = self.here(DomainReactor::quit).flatten();
             self.carry(unread);
         }
@@ -399,19 +402,22 @@ impl<T: AsFd> Source<T> {
         self.carried(take)
     }
 
-    /// A read that was counted waits no more.
-    pub(super) fn done(&self) {
+    /// A read that was counted waits no more: it has its result, or was dropped.
+    pub(super) fn done(&self, has_result: bool) {
         if self.fetching().is_some() {
             return;
         }
         match self.readers.get() {
             0 | u16::MAX => {}
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
-            1 => {
-                if self.here(|_, _| ()).is_some() {
-                    self.quit();
+            1 => match self.here(|reactor, token| has_result && reactor.rest(token)) {
+                Some(true) => {
+                    self.readers.set(0);
+                    self.rests.set(true);
                 }
-            }
+                Some(false) => self.quit(),
+                None => {}
+            },
             more => self.readers.set(more - 1),
         }
     }

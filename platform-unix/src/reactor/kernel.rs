@@ -119,6 +119,15 @@ impl Kernel {
         }
     }
 
+    /// A read has its bytes. Says whether all is ready for the next one.
+    pub(super) fn rest(&mut self, token: Token) -> bool {
+        match self {
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
+            Kernel::Uring(uring) => uring.rest(token.index()),
+            _ => false,
+        }
+    }
+
     pub(super) fn offer<R>(&mut self, token: Token, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
         match self {
             #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]

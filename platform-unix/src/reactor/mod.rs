@@ -278,6 +278,14 @@ impl DomainReactor {
         self.state.borrow().kernel.is_receiving(token)
     }
 
+    /// The last read of this stream that waited has its result. Says whether all is ready to put something aside for another one: that waits here before
+    /// the system is asked again, or that is given up.
+    pub(crate) fn rest(&self, token: Token) -> bool {
+        let State { table, kernel } = &mut *self.state.borrow_mut();
+        table.rouse_readers(token);
+        kernel.rest(token)
+    }
+
     /// No read of this stream is known to wait here any more: nothing is put aside from now on, and what was is given back. Should one wait
     /// nevertheless, it looks again.
     pub(crate) fn quit(&self, token: Token) -> Option<Box<Unread>> {

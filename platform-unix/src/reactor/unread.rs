@@ -17,8 +17,10 @@ impl Unread {
         Unread { bytes: bytes.to_vec(), read: 0, error: None }
     }
 
-    pub(crate) fn of_error(error: Errno) -> Unread {
-        Unread { error: Some(error), ..Unread::default() }
+    /// More came: bytes, or an error behind those that there are.
+    pub(crate) fn push(&mut self, bytes: &[u8], error: Option<Errno>) {
+        self.bytes.extend_from_slice(bytes);
+        self.error = self.error.or(error);
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -19,9 +19,12 @@
 //! Everything here belongs to the domain.
 
 mod buffers;
+mod limit;
 mod operations;
 mod receive;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;
@@ -59,6 +62,12 @@ pub(super) struct Uring {
     changed: Vec<u32>,
     /// Operations to take back with the next call.
     unwanted: Vec<Name>,
+    /// The entries whose receive may have to be taken back with the next call.
+    resting: Vec<u32>,
+    /// Whether a receive may be repeated by the kernel.
+    repeats: bool,
+    /// How often it was asked for events, as far as there is room for that.
+    turn: u16,
     bell: RawFd,
     /// Whether the kernel watches the bell.
     watches_bell: bool,
@@ -78,19 +87,23 @@ struct Entry {
 }
 
 // Part of what a connection that waits costs (DESIGN: 512 bytes with all).
-const _: () = assert!(size_of::<Entry>() <= 20);
+const _: () = assert!(size_of::<Entry>() <= 28);
 
 impl Uring {
     pub(super) fn new(bell: &Bell) -> io::Result<Uring> {
-        let ring = Ring::new()?;
+        let mut ring = Ring::new()?;
+        let mut buffers = Buffers::new(&ring)?;
         Ok(Uring {
-            buffers: Buffers::new(&ring)?,
+            repeats: limit::is_known(&mut ring, &mut buffers),
+            buffers,
             ring,
             polls: Polls::default(),
             entries: Vec::new(),
             copied: HashMap::new(),
             changed: Vec::new(),
             unwanted: Vec::new(),
+            resting: Vec::new(),
+            turn: 0,
             bell: bell.as_fd().as_raw_fd(),
             watches_bell: false,
             rung: false,
@@ -110,6 +123,7 @@ impl Uring {
     pub(super) fn still_watches(&mut self, _fd: BorrowedFd<'_>, token: Token) -> bool {
         let polls = self.give_up_polls(token.index());
         self.unwanted.extend(polls);
+        self.rest_no_more_at(token.index());
         self.note(token.index());
         true
     }
@@ -142,6 +156,7 @@ impl Uring {
 
     /// Waits, notes what happened, resumes who waited for it, and answers the bell.
     pub(super) fn select(&mut self, wait: Wait, bell: &Bell, table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
+        self.turn = self.turn.wrapping_add(1);
         self.follow(table)?;
         let sleep = match wait {
             _ if std::mem::take(&mut self.rung) => {
@@ -199,6 +214,12 @@ impl Uring {
         }
         changed.clear();
         self.changed = changed;
+        self.disarm()
+    }
+
+    /// Takes back what nobody waits for any more, with the next call: *Only for a read*.
+    fn disarm(&mut self) -> io::Result<()> {
+        self.rest_no_more();
         while let Some(name) = self.unwanted.pop() {
             self.cancel(name)?;
         }
@@ -235,6 +256,7 @@ impl Uring {
             if !under_way {
                 return Ok(());
             }
+            self.disarm()?;
             self.ring.enter(Sleep::For(AGAIN))?;
             self.take(table, resume)?;
         }
@@ -337,66 +359,4 @@ fn readiness(result: i32) -> Readiness {
         news = news.with(both);
     }
     news
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::os::fd::{AsFd, OwnedFd};
-    use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
-
-    use matou_core::PointId;
-    use matou_core::platform::Wait;
-    use rustix::io::Errno;
-
-    use super::super::{Direction, DomainReactor, Reactor};
-    use super::ring::refusal::REFUSED;
-    use crate::interrupt::Material;
-
-    #[test]
-    fn a_system_that_refuses_is_an_error_only_for_those_who_asked() {
-        let install = |reactor| DomainReactor::install(reactor, Material::DEFAULT, Arc::default(), 64);
-        REFUSED.set(Some(Errno::NOSYS));
-        let error = install(Some(Reactor::Uring)).err().expect("it was refused");
-        assert_eq!((error.kind(), error.to_string().contains("this kernel has none")), (std::io::ErrorKind::Unsupported, true), "{error}");
-        if cfg!(not(any(matou_test_poll, matou_test_uring))) {
-            let instead = install(None).unwrap();
-            assert_eq!(Reactor::current(), Some(Reactor::Epoll));
-            instead.uninstall();
-        }
-        REFUSED.set(None);
-        let asked = install(Some(Reactor::Uring)).unwrap();
-        assert_eq!(Reactor::current(), Some(Reactor::Uring));
-        asked.uninstall();
-    }
-
-    #[test]
-    fn what_another_read_had_room_for_is_not_asked_for_by_the_next() {
-        let Ok(reactor) = DomainReactor::install(Some(Reactor::Uring), Material::DEFAULT, Arc::default(), 64) else { return };
-        let (near, mut far) = UnixStream::pair().unwrap();
-        let near = OwnedFd::from(near);
-        let token = reactor.join(near.as_fd(), Direction::Read).unwrap();
-        let wait = |room, point| {
-            let waits = reactor.wait(near.as_fd(), token, Direction::Read, Some(&|| room), PointId::from_bits(point));
-            assert!(waits.unwrap().unwrap());
-        };
-        let select = || {
-            let mut resumed = 0;
-            reactor.select(Wait::No, &[], &mut |_| resumed += 1).unwrap();
-            resumed
-        };
-        let aside = || reactor.offer(token, &mut |bytes| Ok((bytes.len(), bytes.len()))).unwrap().unwrap();
-        wait(1, 0);
-        assert_eq!(select(), 0);
-        wait(10, 1); // Its room is noted while the first one's receive is under way.
-        far.write_all(b"m").unwrap();
-        assert_eq!((select(), aside()), (2, 1));
-        reactor.found_nothing(token, Direction::Read);
-        wait(5, 2);
-        far.write_all(b"0123456789").unwrap();
-        assert_eq!((select(), aside()), (1, 5), "the rest stays in the system");
-        let _nothing = reactor.quit(token);
-        reactor.uninstall();
-    }
 }

@@ -1,0 +1,121 @@
+//! A receive that the kernel repeats until it has brought so many bytes.
+//!
+//! What is repeated (`IORING_RECV_MULTISHOT`) spares an operation for each wait, and would take whatever comes, read or not. A recent kernel (6.18 does) can
+//! be told after how many bytes to end, and how many to take at once: so it takes no more than both together. An earlier kernel refuses the
+//! operation. The `io-uring` crate does not know of the first yet.
+
+#![allow(unsafe_code)] // A field of an operation that the crate does not give is written by its place.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::OnceLock;
+
+use io_uring::{cqueue, opcode, squeue, types};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+
+use super::buffers::{Buffers, GROUP, SIZE};
+use super::receive::POLL_FIRST;
+use super::ring::{Ring, Sleep};
+use crate::time::Duration;
+
+/// Where an operation says how (`ioprio`), and how much (`optlen`): the layout of `struct io_uring_sqe` never changes.
+const HOW: usize = 2;
+const MOST: usize = 44;
+
+/// How many bytes are taken at once, where there is room for so many.
+pub(super) fn at_once(room: u16) -> u16 {
+    (room / 4).clamp(1, SIZE as u16)
+}
+
+/// Receives what comes, again and again, as long as there is room for what it takes [at once](at_once); at first it waits.
+pub(super) fn receive(fd: i32, room: u16) -> squeue::Entry {
+    const { assert!(size_of::<squeue::Entry>() == 64) };
+    let at_once = at_once(room);
+    let mut entry = opcode::RecvMulti::new(types::Fd(fd), GROUP).len(at_once.into()).build();
+    let place = (&raw mut entry).cast::<u8>();
+    // SAFETY: both places are within the 64 bytes of the entry, which is the kernel's struct (`repr(C)`), and aligned for what is there.
+    unsafe {
+        *place.add(HOW).cast::<u16>() |= POLL_FIRST;
+        *place.add(MOST).cast::<u32>() = u32::from(room - at_once + 1);
+    }
+    entry
+}
+
+/// Whether this kernel keeps to such a limit, and takes nothing once such a receive is taken back: it is tried once.
+pub(super) fn is_known(ring: &mut Ring, buffers: &mut Buffers) -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| try_it(ring, buffers).unwrap_or(false))
+}
+
+/// Nothing else is under way in this ring.
+fn try_it(ring: &mut Ring, buffers: &mut Buffers) -> io::Result<bool> {
+    Ok(keeps_to_it(ring, buffers)? && ends_when_asked(ring, buffers)?)
+}
+
+/// Two bytes are taken one by one, and that is all.
+fn keeps_to_it(ring: &mut Ring, buffers: &mut Buffers) -> io::Result<bool> {
+    let (near, far) = pair()?;
+    send(&far, b"meow", SendFlags::NOSIGNAL)?;
+    drop(far); // So that it ends in any case.
+    ring.push(&receive(near.as_raw_fd(), 2))?;
+    let mut came = Vec::new();
+    while next(ring, buffers, &mut came)? {}
+    Ok(came == [1, 1])
+}
+
+/// It is taken back in the call that finds more to be received, and leaves that where it is.
+fn ends_when_asked(ring: &mut Ring, buffers: &mut Buffers) -> io::Result<bool> {
+    const NAME: u64 = 1;
+    let (near, far) = pair()?;
+    let mut came = Vec::new();
+    send(&far, b"m", SendFlags::NOSIGNAL)?;
+    ring.push(&receive(near.as_raw_fd(), 64).user_data(NAME))?;
+    let goes_on = next(ring, buffers, &mut came)?;
+    send(&far, b"eow", SendFlags::NOSIGNAL)?;
+    drop(far);
+    if goes_on {
+        ring.push(&opcode::AsyncCancel::new(NAME).build().flags(squeue::Flags::SKIP_SUCCESS))?;
+        while next(ring, buffers, &mut came)? {}
+    }
+    let (left, _) = recv(&near, &mut [0; 8], RecvFlags::DONTWAIT)?;
+    Ok(goes_on && came == [1, -Errno::CANCELED.raw_os_error()] && left == 3)
+}
+
+/// Waits for the next completion, notes its result, and says whether there is another one to come.
+fn next(ring: &mut Ring, buffers: &mut Buffers, came: &mut Vec<i32>) -> io::Result<bool> {
+    loop {
+        if let Some(completion) = ring.next() {
+            if let Some(filled) = cqueue::buffer_select(completion.flags()).and_then(|id| buffers.take(id, 0)) {
+                buffers.give_back(filled);
+            }
+            came.push(completion.result());
+            return Ok(cqueue::more(completion.flags()));
+        }
+        ring.enter(Sleep::For(Duration::from_millis(10)))?;
+    }
+}
+
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A system without io_uring, or with a filter before it, has nothing to say.
+    #[test]
+    fn a_kernel_that_knows_the_limit_is_found_to_know_it() {
+        let Ok(mut ring) = Ring::new() else { return };
+        let mut buffers = Buffers::new(&ring).unwrap();
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+        let version = (numbers.next().unwrap(), numbers.next().unwrap());
+        let known = try_it(&mut ring, &mut buffers).unwrap();
+        assert!(known || version < (6, 18), "{release}");
+        assert!(!known || version > (6, 15), "{release}");
+        assert!(buffers.are_all_there());
+        buffers.let_go();
+    }
+}
