@@ -316,6 +316,7 @@ fn r45_it_is_converted_elsewhere_while_its_domain_looks_at_nothing(setup: &Setup
         })?;
         let mut near = takes.recv_timeout(Duration::from_secs(20)).expect("this domain is not waited for");
         near.set_nonblocking(false)?;
+        near.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut far = far.into_std();
         far.set_nonblocking(false)?;
         let mut got = [0; 4];
