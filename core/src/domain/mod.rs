@@ -310,6 +310,13 @@ impl Domain {
         effects <= spent_at
     }
 
+    /// Takes an effect that is not awaited, and therefore cannot wait, from the current task's budget, used up or not.
+    #[inline]
+    pub(crate) fn count_unawaited(&self) {
+        debug_assert!(self.current.get().is_some(), "it is a task's");
+        self.effects.set(self.effects.get() + 1);
+    }
+
     /// A poll begins: a step of the domain's, with a budget of its own.
     fn begin_budget(&self) {
         let effects = self.effects.get() + 1;
