@@ -207,7 +207,9 @@ impl Domain {
     }
 
     /// The task has ended: tells its parent. Gives the parent if it can end now, too.
-    #[cfg_attr(target_pointer_width = "64", inline(always))] // Into `completed`, where most ends come from. Small processors have small memories.
+    // Into `completed`, where most ends come from. Small processors have small memories.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn end(&self, task: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Home*: this domain holds the task.
         let header = unsafe { task.as_ref() };
@@ -277,7 +279,8 @@ impl Domain {
     }
 
     /// A child of a task of this domain has ended. Gives the parent if it can end now, too. Between polls.
-    #[inline(always)] // Into `end`, where most ends come from.
+    #[cfg_attr(target_pointer_width = "64", inline(always))] // Into `end`, too.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn deliver(&self, child: TaskRef) -> Option<TaskRef> {
         // SAFETY: *Parent*: the child is linked, and its parent lives.
         let header = unsafe { child.as_ref() };
