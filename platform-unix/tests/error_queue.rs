@@ -13,14 +13,15 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use matou_unix::net::TcpStream;
-use matou_unix::yield_now;
+use matou_unix::{DomainId, Task, yield_now};
 use nix::sys::socket::{TimestampingFlag, setsockopt, sockopt::Timestamping};
-use support::{Setup, pair};
+use support::{Setup, join, pair};
 
 everywhere! {
     an_event_for_a_writer_lets_no_read_pass_what_is_received
     a_read_is_dropped_wherever_the_kernel_has_it
     a_reset_is_told
+    r45_a_stream_that_is_read_regularly_goes_elsewhere
 }
 
 fn with_something_in_the_error_queue(near: &TcpStream) {
@@ -121,6 +122,50 @@ fn an_event_for_a_writer_lets_no_read_pass_what_is_received(setup: &Setup) {
         }
         near.shutdown(Shutdown::Both)?;
         assert_eq!(sender.join().unwrap(), received);
+        io::Result::Ok(())
+    });
+}
+
+/// The kernel receives for such a stream by itself, and must not once it has left.
+fn r45_a_stream_that_is_read_regularly_goes_elsewhere(setup: &Setup) {
+    setup.run(1, async {
+        for messages in [5, 20, 50, 300] {
+            let (near, far) = pair().await?;
+            with_something_in_the_error_queue(&near);
+            let sends = async {
+                for _ in 1..messages {
+                    far.write_all(b"meow").await?;
+                    far.read_exact(&mut [0]).await?;
+                }
+                far.write_all(b"meow").await
+            };
+            let reads = async {
+                let mut buf = [0; 64];
+                for _ in 1..messages {
+                    assert_eq!(near.read(&mut buf).await?, 4);
+                    near.write_all(b"x").await?;
+                }
+                assert_eq!(near.read(&mut buf).await?, 4); // In this poll it is taken elsewhere.
+                io::Result::Ok(near)
+            };
+            let (sent, near) = join(sends, reads).await;
+            sent?;
+            let near = near?;
+            far.write_all(b"purr").await?;
+            let there = Task::new().pin(DomainId::new(1)).call(move || async move {
+                let mut near = near.into_std();
+                near.set_nonblocking(false)?;
+                near.set_read_timeout(Some(Duration::from_secs(20)))?;
+                let mut got = [0; 8];
+                near.read_exact(&mut got)?;
+                io::Result::Ok(got)
+            })?;
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            far.write_all(b"hiss").await?;
+            assert_eq!(&there.await?, b"purrhiss");
+        }
         io::Result::Ok(())
     });
 }

@@ -25,7 +25,8 @@
 //! *Carried*: bytes that were put aside for a read of a stream, which was dropped before it took them, stay with the stream's source, and
 //! are what its next read has. So between two reads a stream has nothing that it could leave behind on a domain. While a read
 //! waits (`readers`), it may have; then who uses the stream elsewhere has it fetched first, and who closes it there leaves the closing to
-//! the domain where it waits.
+//! the domain where it waits. Where it `rests`, between two reads, its domain may be ready to put something aside, and does not: that is taken back on
+//! that domain, and matters nowhere else.
 //!
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.
@@ -410,7 +411,8 @@ impl<T: AsFd> Source<T> {
         match self.readers.get() {
             0 | u16::MAX => {}
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
-            1 => match self.here(|reactor, token| has_result && reactor.rest(token)) {
+            // What stands behind a border may be another call's.
+            1 => match self.here(|reactor, token| has_result && !self.bordered && reactor.rest(token)) {
                 Some(true) => {
                     self.readers.set(0);
                     self.rests.set(true);

@@ -9,7 +9,8 @@
 //! An operation asks for one event of one descriptor, and is under way exactly while a point waits for that. So nothing is registered for
 //! a descriptor that nobody waits for: one that goes to another domain leaves nothing behind, one that is closed is closed. (A poll that
 //! is repeated by the kernel, `IORING_POLL_ADD_MULTI`, would hold on to the file until this domain took it back.) And since each one looks
-//! first at what is there already, it needs no rule about what stands behind a short read: as with `poll(2)`, it is seen.
+//! first at what is there already, it needs no rule about what stands behind a short read: as with `poll(2)`, it is seen. The one exception is a
+//! [receive] that rests between two reads, until the next call at the latest.
 //!
 //! # Invariants
 //!
@@ -123,7 +124,7 @@ impl Uring {
     pub(super) fn still_watches(&mut self, _fd: BorrowedFd<'_>, token: Token) -> bool {
         let polls = self.give_up_polls(token.index());
         self.unwanted.extend(polls);
-        self.rest_no_more_at(token.index());
+        self.begin_anew(token.index());
         self.note(token.index());
         true
     }
@@ -231,6 +232,7 @@ impl Uring {
         if token.index() >= self.entries.len() {
             return;
         }
+        self.begin_anew(token.index());
         let polls: Vec<_> = self.give_up_polls(token.index()).collect();
         if !polls.is_empty() {
             // An error is `enter`'s, and shows in the next `select`.

@@ -134,7 +134,13 @@ impl Uring {
         }
     }
 
-    pub(super) fn rest_no_more_at(&mut self, index: usize) {
+    /// There may be another file under this number from now on.
+    pub(super) fn begin_anew(&mut self, index: usize) {
+        self.entries[index].receiving.regular = 0;
+        self.rest_no_more_at(index);
+    }
+
+    fn rest_no_more_at(&mut self, index: usize) {
         if std::mem::take(&mut self.entries[index].receiving.resting) {
             self.give_up_repeated(index);
         }
