@@ -5,14 +5,15 @@
 mod support;
 
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
-use matou_unix::net::TcpStream;
+use matou_unix::net::{TcpStream, UnixStream};
 use matou_unix::{DomainId, Task, spawn, yield_now};
 use support::{Setup, echo, join, pair, pattern};
 
@@ -23,6 +24,7 @@ everywhere! {
     who_sends_for_ever_is_held_back
     a_look_and_a_read_dropped_in_between_take_nothing
     the_end_and_a_reset_are_told
+    what_stands_behind_a_border_is_left_there
     a_stream_that_is_dropped_is_closed_at_once
     r45_it_is_read_on_elsewhere
     r45_it_is_converted_elsewhere
@@ -244,6 +246,48 @@ fn the_end_and_a_reset_are_told(setup: &Setup) {
             assert_eq!(near.read(&mut buf).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
             assert_eq!(near.read(&mut buf).await?, 0);
         }
+        io::Result::Ok(())
+    });
+}
+
+/// Who reads regularly may want a descriptor now and then, by a call of its own: a read takes nothing behind one.
+fn what_stands_behind_a_border_is_left_there(setup: &Setup) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    setup.run(0, async {
+        let (one, other) = UnixStream::pair()?;
+        let stdin = io::stdin();
+        let writes = async {
+            for _ in 0..8 {
+                one.write_all(b"meow").await?;
+                one.read_exact(&mut [0]).await?;
+            }
+            for message in [b"head", b"body"] {
+                let fds = [stdin.as_fd()];
+                let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+                sendmsg(&one, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
+            }
+            io::Result::Ok(())
+        };
+        let reads = async {
+            let mut buf = [0; 64];
+            for _ in 0..8 {
+                assert_eq!(other.read(&mut buf).await?, 4);
+                other.write_all(b"x").await?;
+            }
+            let length = other.read(&mut buf).await?;
+            io::Result::Ok(buf[..length].to_vec())
+        };
+        let (read, written) = join(reads, writes).await;
+        written?;
+        assert_eq!(read?, b"head");
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let (mut control, mut body) = (RecvAncillaryBuffer::new(&mut space), [0; 8]);
+        let received = recvmsg(&other, &mut [IoSliceMut::new(&mut body)], &mut control, RecvFlags::DONTWAIT)?;
+        assert_eq!((received.bytes, &body[..4]), (4, &b"body"[..]));
+        assert!(control.drain().any(|message| matches!(message, RecvAncillaryMessage::ScmRights(_))));
         io::Result::Ok(())
     });
 }

@@ -22,7 +22,6 @@ everywhere! {
     a_write_to_a_peer_that_is_gone_is_no_signal
     peek_and_vectored
     what_stands_behind_a_border_is_read
-    what_stands_behind_a_border_is_left_there
     standard_streams_come_and_go
     r34_a_read_that_times_out_loses_nothing
     r45_streams_and_listeners_move
@@ -180,48 +179,6 @@ fn what_stands_behind_a_border_is_read(setup: &Setup) {
             }
             assert_eq!(got, b"firstsecond");
         }
-        io::Result::Ok(())
-    });
-}
-
-/// Who reads regularly may want a descriptor now and then, by a call of its own: a read takes nothing behind one.
-fn what_stands_behind_a_border_is_left_there(setup: &Setup) {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    setup.run(0, async {
-        let (one, other) = UnixStream::pair()?;
-        let stdin = io::stdin();
-        let writes = async {
-            for _ in 0..8 {
-                one.write_all(b"meow").await?;
-                one.read_exact(&mut [0]).await?;
-            }
-            for message in [b"head", b"body"] {
-                let fds = [stdin.as_fd()];
-                let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-                let mut control = SendAncillaryBuffer::new(&mut space);
-                assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-                sendmsg(&one, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
-            }
-            io::Result::Ok(())
-        };
-        let reads = async {
-            let mut buf = [0; 64];
-            for _ in 0..8 {
-                assert_eq!(other.read(&mut buf).await?, 4);
-                other.write_all(b"x").await?;
-            }
-            let length = other.read(&mut buf).await?;
-            io::Result::Ok(buf[..length].to_vec())
-        };
-        let (read, written) = join(reads, writes).await;
-        written?;
-        assert_eq!(read?, b"head");
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let (mut control, mut body) = (RecvAncillaryBuffer::new(&mut space), [0; 8]);
-        let received = recvmsg(&other, &mut [io::IoSliceMut::new(&mut body)], &mut control, RecvFlags::DONTWAIT)?;
-        assert_eq!((received.bytes, &body[..4]), (4, &b"body"[..]));
-        assert!(control.drain().any(|message| matches!(message, RecvAncillaryMessage::ScmRights(_))));
         io::Result::Ok(())
     });
 }
