@@ -179,9 +179,15 @@ impl StageCell {
         self.0.set(self.0.get() & !3 | stage as u8);
     }
 
+    /// Sets the stage of a task that is closed: it has no brood.
+    fn close(&self, stage: Stage) {
+        self.0.set(stage as u8);
+    }
+
+    /// The same, and what it was.
     fn replace(&self, stage: Stage) -> Stage {
         let before = self.get();
-        self.set(stage);
+        self.close(stage);
         before
     }
 

@@ -228,7 +228,10 @@ impl Domain {
             return None;
         }
         let parent = self.deliver(task);
-        self.let_go(task);
+        if !header.home_flags.has(home::RUNNABLE | home::LIMBO) {
+            // SAFETY: *Counted*: this domain holds the task until here. *Parent*: that is on this domain.
+            unsafe { task::release_near(task) };
+        }
         parent
     }
 
