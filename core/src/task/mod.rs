@@ -59,25 +59,25 @@ pub(crate) type TaskRef = NonNull<Header>;
 /// What every task begins with.
 #[repr(C, align(16))]
 pub(crate) struct Header {
+    pub(crate) born: &'static Location<'static>,
+    /// The first child that was forgotten and has ended: all that is kept of it.
+    #[cfg(not(feature = "alloc"))]
+    pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
+    siblings: Links<Header>,
+    pub(crate) parent: Parent,
+    pub(crate) waker: Cell<Option<Waker>>,
+    pub(crate) children: List<Siblings>,
+    pub(crate) belongings: List<Belongings>,
+    inbox: Next<Header>,
+    pub(crate) home: NonNull<Mailbox<InboxChain>>,
+    run: Next<Header>,
+    pub(crate) id: TaskId,
+    vtable: &'static VTable,
     pub(crate) state: State,
     pub(crate) home_flags: Flags,
     pub(crate) parent_flags: Flags,
     stage: StageCell,
     near: Cell<u8>,
-    pub(crate) id: TaskId,
-    vtable: &'static VTable,
-    pub(crate) home: NonNull<Mailbox<InboxChain>>,
-    pub(crate) parent: Parent,
-    inbox: Next<Header>,
-    run: Next<Header>,
-    siblings: Links<Header>,
-    pub(crate) children: List<Siblings>,
-    pub(crate) belongings: List<Belongings>,
-    pub(crate) waker: Cell<Option<Waker>>,
-    pub(crate) born: &'static Location<'static>,
-    /// The first child that was forgotten and has ended: all that is kept of it.
-    #[cfg(not(feature = "alloc"))]
-    pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
 }
 
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
@@ -120,8 +120,10 @@ pub(crate) mod home {
     pub(crate) const VIOLATED: u8 = 16;
     /// It was made on another domain, where its parent is.
     pub(crate) const SENT: u8 = 32;
-    /// Its end was sent to its parent's domain.
+    /// Its end was sent to its parent's domain. (After its end.)
     pub(crate) const HANDED_OVER: u8 = 64;
+    /// Its home has a hold to spare, which a waker has left for the next one. (Until its end, and there is no bit to spare.)
+    pub(crate) const SPARE: u8 = HANDED_OVER;
     /// One of its belongings is what is kept of a child that was forgotten.
     #[cfg(feature = "alloc")]
     pub(crate) const FORGOT: u8 = 128;
@@ -333,6 +335,35 @@ impl Header {
         self.stage.set_brood(brood);
     }
 
+    /// A waker goes: leaves its hold, if it may. On its home domain. A task that is closed is not waited for any more.
+    #[inline]
+    pub(crate) fn leave_spare(&self) -> bool {
+        let may = !self.home_flags.has(home::CLOSED | home::SPARE);
+        if may {
+            self.home_flags.set(home::SPARE);
+        }
+        may
+    }
+
+    /// A waker comes: takes the hold that was left, if there is one. On its home domain.
+    #[inline]
+    pub(crate) fn take_spare(&self) -> bool {
+        let has = self.home_flags.has(home::SPARE) && !self.home_flags.has(home::ENDED);
+        if has {
+            self.home_flags.clear(home::SPARE);
+        }
+        has
+    }
+
+    /// The task is about to end: nobody leaves a hold any more, and who takes one counts. On its home domain, which holds the task besides.
+    #[inline]
+    pub(crate) fn settle_spare(&self) {
+        if self.take_spare() {
+            let last = self.state.release();
+            debug_assert!(!last, "the home domain holds the task");
+        }
+    }
+
     /// One more holder near.
     #[cfg(feature = "alloc")]
     pub(crate) fn retain_near(&self) {
@@ -368,6 +399,19 @@ pub(crate) unsafe fn release(task: TaskRef) {
             (task.as_ref().vtable.free)(task);
         }
     }
+}
+
+/// The task will be polled before long: what its poll begins with may come from memory meanwhile. A hint, and nothing where there is none.
+#[inline]
+pub(crate) fn expect(task: TaskRef) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it does nothing to what is there, and nothing wrong where nothing is.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(task.as_ptr().wrapping_add(1).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = task;
 }
 
 /// # Safety
