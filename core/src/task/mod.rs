@@ -367,18 +367,12 @@ impl Header {
         match flags & (home::SENT | home::SPARE) {
             // So do most.
             home::SPARE => self.state.end_alone(1),
-            rest => self.end_otherwise(rest),
+            0 => self.state.end_alone(0),
+            sent => {
+                self.state.let_go(u32::from(sent != home::SENT));
+                self.state.end()
+            }
         }
-    }
-
-    #[inline(never)]
-    fn end_otherwise(&self, flags: u8) -> bool {
-        let spare = u32::from(flags & home::SPARE != 0);
-        if flags & home::SENT == 0 {
-            return self.state.end_alone(spare);
-        }
-        self.state.let_go(spare);
-        self.state.end()
     }
 
     /// One more holder near.
