@@ -21,7 +21,8 @@
 //!   child is linked, so by *Kept* the parent outlives it there, and only until the child is delivered, which takes it out.
 //! - *Counted*: a header is valid while it has holders. Four kinds of them count: the home domain until it has no link to the task any
 //!   more, the parent's list of children, the promise, and each waker. The list and the promise, and the home domain too where it is the
-//!   parent's, are *near*: one thread's, which counts them in `near`; together they are one holder in the state word.
+//!   parent's, are *near*: one thread's, which counts them in `near`; together they are one holder in the state word. Until the end the home
+//!   domain may have one hold more, for the next waker (`home::SPARE`): so one that goes there and one that comes need no atomic step.
 //! - *Home*, *Parent*: those fields are only touched on that domain's thread, the maker's first touch excepted.
 //! - *Stage*: the payload holds what `stage` says. It never moves while it holds a future.
 //! - *Queued*: see [`state`].
@@ -35,6 +36,7 @@
 pub(crate) mod cache;
 pub(crate) mod cell;
 pub(crate) mod pool;
+mod spare;
 pub(crate) mod state;
 pub(crate) mod waker;
 
@@ -336,43 +338,6 @@ impl Header {
 
     pub(crate) fn set_brood(&self, brood: Brood) {
         self.stage.set_brood(brood);
-    }
-
-    /// A waker goes: leaves its hold, unless there is one or the task has ended. On its home domain.
-    #[inline]
-    pub(crate) fn leave_spare(&self) -> bool {
-        let may = !self.home_flags.has(home::ENDED | home::SPARE);
-        if may {
-            self.home_flags.set(home::SPARE);
-        }
-        may
-    }
-
-    /// A waker comes: takes the hold that was left, if there is one. On its home domain.
-    #[inline]
-    pub(crate) fn take_spare(&self) -> bool {
-        let has = self.home_flags.has(home::SPARE) && !self.home_flags.has(home::ENDED);
-        if has {
-            self.home_flags.clear(home::SPARE);
-        }
-        has
-    }
-
-    /// The task ends, and the hold that was left goes. Whether its node is in an inbox, or about to be. On its home domain, which holds it besides.
-    #[inline]
-    #[must_use]
-    pub(crate) fn end(&self) -> bool {
-        let flags = self.home_flags.0.get();
-        self.home_flags.0.set(flags & !home::SPARE | home::ENDED);
-        match flags & (home::SENT | home::SPARE) {
-            // So do most.
-            home::SPARE => self.state.end_alone(1),
-            0 => self.state.end_alone(0),
-            sent => {
-                self.state.let_go(u32::from(sent != home::SENT));
-                self.state.end()
-            }
-        }
     }
 
     /// One more holder near.
