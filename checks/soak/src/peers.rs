@@ -163,11 +163,11 @@ impl Socket {
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        either!(self, stream => { let mut stream = stream; stream.read(buffer) })
+        again(|| either!(self, stream => { let mut stream = stream; stream.read(buffer) }))
     }
 
     fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        either!(self, stream => { let mut stream = stream; stream.write(buffer) })
+        again(|| either!(self, stream => { let mut stream = stream; stream.write(buffer) }))
     }
 
     fn finish(&self) -> io::Result<()> {
@@ -262,6 +262,16 @@ impl Drop for Peer<'_> {
     fn drop(&mut self) {
         self.account.sent.fetch_add(self.sent, Relaxed);
         self.account.received.fetch_add(self.received, Relaxed);
+    }
+}
+
+/// Calls it again if a signal came in between, as one does that lets a stopped process go on: the system begins no call anew that has a timeout.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 
 use crate::crowd::{Crowd, message};
-use crate::server::{Server, Setup, read_to_end};
+use crate::server::{Server, Setup, again, read_to_end};
 
 /// Sends a byte and waits for it to come back: the server has accepted, and is reading again or about to.
 fn greet(mut stream: &TcpStream) {
@@ -22,7 +22,7 @@ fn fill(server: &Server, mut stream: &TcpStream) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let (mut sent, mut was_asleep) = (0, false);
     loop {
-        match stream.write(&message(0, 1 << 20)[sent % (1 << 20)..]) {
+        match again(|| stream.write(&message(0, 1 << 20)[sent % (1 << 20)..])) {
             Ok(count) => (sent, was_asleep) = (sent + count, false),
             // All of it has waited so long, and a server that is to go on with it does not sleep.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -125,7 +125,7 @@ fn a_peer_that_never_reads(setup: Setup) {
     let mut received = 0;
     let mut buffer = vec![0; 100_000];
     loop {
-        let count = stream.read(&mut buffer).unwrap();
+        let count = again(|| stream.read(&mut buffer)).unwrap();
         if count == 0 {
             break;
         }

@@ -4,7 +4,7 @@
 //! the server is never held up by it, and handed out line by line with a deadline.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -327,6 +327,16 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool, problem: impl Fn() -> Strin
     while !is_so() {
         assert!(Instant::now() < deadline, "{}", problem());
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Calls it again if a signal came in between, as one does that lets a stopped process go on: the system begins no call anew that has a timeout.
+pub(crate) fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
     }
 }
 
