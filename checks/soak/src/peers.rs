@@ -59,6 +59,14 @@ impl Manners {
             _ => None,
         }
     }
+
+    /// How many numbers stand for kinds of theirs.
+    fn kinds(self) -> u64 {
+        match self {
+            Manners::Orderly => 30,
+            Manners::Rude => 40,
+        }
+    }
 }
 
 /// What all peers have done together.
@@ -79,8 +87,13 @@ pub(crate) fn load(server: &Server, deadline: Instant, manners: Manners, account
         for number in 0..THREADS {
             scope.spawn(move || {
                 let mut random = Random::new(number + 1);
+                // Of every kind there is one to begin with, however few there are in the time.
+                let kinds = manners.kinds();
+                let mut kind = (number + 1) * kinds / THREADS - 1;
                 while going() {
-                    if let Err(problem) = one(addresses, &mut random, manners, account) {
+                    let ended = one(addresses, &mut random, kind, manners, account);
+                    kind = random.within(0..kinds);
+                    if let Err(problem) = ended {
                         let mut problems = account.problems.lock().expect("no peer panics with it");
                         // The first few say enough.
                         if problems.len() < 10 {
@@ -107,11 +120,11 @@ pub(crate) fn load(server: &Server, deadline: Instant, manners: Manners, account
     });
 }
 
-/// One peer of a kind picked by chance.
-fn one(addresses: &[Address], random: &mut Random, manners: Manners, account: &Account) -> Result<(), String> {
+/// One peer of the kind that this number stands for.
+fn one(addresses: &[Address], random: &mut Random, kind: u64, manners: Manners, account: &Account) -> Result<(), String> {
     let address = &addresses[random.within(0..addresses.len() as u64) as usize];
     let (name, kind): (_, fn(&mut Peer, &mut Random) -> io::Result<()>) =
-        match random.within(0..if manners == Manners::Rude { 40 } else { 30 }) {
+        match kind {
             0..12 => ("talk", talk),
             12..18 => ("half-close", half_close),
             18..20 => ("slow reader", slow_reader),
