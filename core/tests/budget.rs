@@ -232,18 +232,22 @@ fn r35_the_polls_of_all_tasks_count_together() {
 #[test]
 fn r35_a_sleep_is_a_look() {
     // On a clock that runs a timer may be due before its domain gets to sleep.
-    for steps in schedules_on(|| Watched::new(2).with_time_of_sleeps(), 10, |steps, _| async move {
-        let _waiting = waiting().await;
-        for _ in 0..3 {
-            sleep(Duration::from_micros(100)).await;
-            for poll in 0..9 {
-                steps.note(Step::Task("poll", poll));
-                if poll < 8 {
-                    turn().await;
+    for steps in schedules_on(
+        || Watched::new(2).with_time_of_sleeps(),
+        10,
+        |steps, _| async move {
+            let _waiting = waiting().await;
+            for _ in 0..3 {
+                sleep(Duration::from_micros(100)).await;
+                for poll in 0..9 {
+                    steps.note(Step::Task("poll", poll));
+                    if poll < 8 {
+                        turn().await;
+                    }
                 }
             }
-        }
-    }) {
+        },
+    ) {
         // Nine polls, and the last one goes to sleep again: no look falls due.
         assert!(!steps.contains(&Step::Look), "{steps:?}");
         assert_eq!(steps.iter().filter(|step| **step == Step::Sleep).count(), 2);

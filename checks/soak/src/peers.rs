@@ -123,17 +123,16 @@ pub(crate) fn load(server: &Server, deadline: Instant, manners: Manners, account
 /// One peer of the kind that this number stands for.
 fn one(addresses: &[Address], random: &mut Random, kind: u64, manners: Manners, account: &Account) -> Result<(), String> {
     let address = &addresses[random.within(0..addresses.len() as u64) as usize];
-    let (name, kind): (_, fn(&mut Peer, &mut Random) -> io::Result<()>) =
-        match kind {
-            0..12 => ("talk", talk),
-            12..18 => ("half-close", half_close),
-            18..20 => ("slow reader", slow_reader),
-            20..28 => ("churn", |_, _| Ok(())),
-            28..30 => ("idle", idle),
-            30..36 => ("reset", reset),
-            36..39 => ("never reads", never_reads),
-            _ => ("waits", waits),
-        };
+    let (name, kind): (_, fn(&mut Peer, &mut Random) -> io::Result<()>) = match kind {
+        0..12 => ("talk", talk),
+        12..18 => ("half-close", half_close),
+        18..20 => ("slow reader", slow_reader),
+        20..28 => ("churn", |_, _| Ok(())),
+        28..30 => ("idle", idle),
+        30..36 => ("reset", reset),
+        36..39 => ("never reads", never_reads),
+        _ => ("waits", waits),
+    };
     let mut peer = Peer::connect(address, random.next(), account).map_err(|error| format!("{address:?} refuses a connection: {error}"))?;
     match kind(&mut peer, random) {
         Ok(()) => Ok(()),

@@ -124,11 +124,7 @@ fn live_line() {
     let name = ptsname(&terminal, Vec::new()).unwrap();
     // It is the server's, and not what this process is ended with if it has no other.
     let end = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    let child = echo()
-        .args(["--listen", "127.0.0.1:0", "--domains", "0", "--stats", "10ms"])
-        .stderr(Stdio::from(end))
-        .spawn()
-        .unwrap();
+    let child = echo().args(["--listen", "127.0.0.1:0", "--domains", "0", "--stats", "10ms"]).stderr(Stdio::from(end)).spawn().unwrap();
     let server = Server::bare(child);
     let mut screen = File::from(terminal);
     let mut seen = String::new();
