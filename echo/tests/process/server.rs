@@ -168,8 +168,8 @@ impl Server {
     pub(crate) fn is_asleep(&self) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the server is there");
         // One that ended meanwhile has no state any more. The state follows the name, which is in parentheses.
-        let states = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
-        states.map(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))).all(|asleep| asleep)
+        let mut states = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        states.all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')))
     }
 
     /// Sees that while all it has waits it uses no more processor time than this, of 300 ms. What it began before, and what a busy machine puts
