@@ -18,7 +18,7 @@ use crate::domain::family::{bury, note_forgotten};
 use crate::effect;
 use crate::id::TaskId;
 use crate::outcome::{Exit, Outcome};
-use crate::task::{self, Header, ParentKind, Stage, TaskRef, parent, waker};
+use crate::task::{self, Header, ParentKind, TaskRef, parent, waker};
 use crate::trace::EventKind;
 use crate::violation::ViolationKind;
 
@@ -222,14 +222,10 @@ impl<T, E> Promise<T, E> {
             return Poll::Pending;
         }
         if header.parent_flags.has(parent::DELIVERED) {
-            header.parent_flags.set(parent::AWAITED);
-            let (id, resolved) = (header.id, header.stage() == Stage::Result);
             // SAFETY: *Parent*: linked and delivered. `T`, `E` are the task's.
             let result = unsafe { domain.unlink(task).take::<T, E>() };
-            if resolved && result.is_ok() {
-                header.parent_flags.set(parent::RESOLVED);
-            }
-            domain.trace_join(id);
+            header.parent_flags.set(parent::AWAITED | if result.is_ok() { parent::RESOLVED } else { 0 });
+            domain.trace_join(header.id);
             return Poll::Ready(result);
         }
         keep_waker(domain, task, cx);

@@ -67,10 +67,10 @@ where
     Domain::with_task(|domain, parent| {
         let birth = domain.birth(parent, born, true, None);
         let task = TaskCell::<Made, F, (), Heap>::of_future(&birth, future, ()).boxed();
-        // SAFETY: just made, for this domain.
+        // SAFETY: just made, for this domain, by the current task.
         unsafe {
             domain.announce(task);
-            domain.adopt(task);
+            domain.adopt(task, parent);
         }
         Promise::new(task)
     })
@@ -334,11 +334,11 @@ impl<Reach> Task<Reach> {
             None => TaskCell::<Made, F, (), Heap>::of_future(&birth, future, ()).boxed(),
             Some(name) => TaskCell::<Made, F, Name, Heap>::of_future(&birth, future, Name(name)).boxed(),
         };
-        // SAFETY: just made, for this domain.
-        Domain::with(|domain| unsafe {
+        // SAFETY: just made, for this domain, by the current task.
+        Domain::with_task(|domain, parent| unsafe {
             domain.announce(task);
             Handle::give_all(self.gifts, task);
-            domain.adopt(task);
+            domain.adopt(task, parent);
         });
         Ok(task)
     }

@@ -120,7 +120,7 @@ pub fn now() -> Instant {
 /// ```
 ///
 /// # Panics
-/// When polled outside a run, or on another domain or in another run than the one it began in.
+/// When polled outside a run, or on another domain or in another run than the one it began in, before its time has come.
 ///
 /// # Cancellation
 /// Dropped early it leaves nothing behind.
@@ -154,19 +154,18 @@ pub struct Sleep {
     asked: Cell<Deadline>,
     /// The domain in whose queue it is or was.
     epoch: Cell<Option<Epoch>>,
-    fired: Cell<bool>,
     _local: PhantomData<*mut ()>,
 }
 
 impl Sleep {
     fn new(asked: Deadline) -> Self {
         let node = TimerNode::new(Instant::MAX);
-        Sleep { node, asked: Cell::new(asked), epoch: Cell::new(None), fired: Cell::new(false), _local: PhantomData }
+        Sleep { node, asked: Cell::new(asked), epoch: Cell::new(None), _local: PhantomData }
     }
 
-    /// Whether its time came while it was awaited.
+    /// Whether its time came while it was awaited: then it does not wait any more.
     pub fn is_elapsed(&self) -> bool {
-        self.fired.get()
+        self.node.has_fired()
     }
 
     /// Waits for another time instead, as if made anew; it may have fired.
@@ -174,12 +173,39 @@ impl Sleep {
         self.unlink();
         self.asked.set(Deadline::At(deadline));
         self.epoch.set(None);
-        self.fired.set(false);
+        self.node.set_deadline(deadline);
     }
 
     fn unlink(&self) {
         self.node.unlink();
         drop(self.node.set_waker(None));
+    }
+
+    /// Polls it where its time has not come yet, as far as one knows. It is pinned.
+    fn poll_on(&self, domain: &Domain, cx: &Context<'_>) -> Poll<()> {
+        let now = domain.now();
+        match self.epoch.get() {
+            None => {
+                self.node.set_deadline(match self.asked.get() {
+                    Deadline::In(duration) => now + duration,
+                    Deadline::At(instant) => instant,
+                });
+                self.epoch.set(Some(domain.epoch()));
+            }
+            Some(epoch) => assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in"),
+        }
+        if now >= self.node.deadline() && self.node.deadline() != Instant::MAX {
+            self.unlink();
+            self.node.fire();
+            return Poll::Ready(());
+        }
+        let old = self.node.set_waker(Some(cx.waker().clone()));
+        if !self.node.is_linked() {
+            // SAFETY: *Pinned*: the node is part of a pinned future, whose drop unlinks it.
+            unsafe { domain.timers.insert(NonNull::from(&self.node), now) };
+        }
+        drop(old);
+        Poll::Pending
     }
 }
 
@@ -187,38 +213,13 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.fired.get() {
+        // That it waited was an effect; that it waits no more is none.
+        if self.node.has_fired() {
             return Poll::Ready(());
         }
         let this = self.as_ref().get_ref();
-        effect::poll_effect(cx, |cx| {
-            Domain::with(|domain| {
-                let now = domain.now();
-                match this.epoch.get() {
-                    None => {
-                        this.node.set_deadline(match this.asked.get() {
-                            Deadline::In(duration) => now + duration,
-                            Deadline::At(instant) => instant,
-                        });
-                        this.epoch.set(Some(domain.epoch()));
-                    }
-                    Some(epoch) => assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in"),
-                }
-                if now >= this.node.deadline() && this.node.deadline() != Instant::MAX {
-                    this.unlink();
-                    this.fired.set(true);
-                    return Poll::Ready(());
-                }
-                let old = this.node.set_waker(Some(cx.waker().clone()));
-                if !this.node.is_linked() {
-                    // SAFETY: *Pinned*: the node is part of a pinned future, whose drop unlinks it.
-                    unsafe { domain.timers.insert(NonNull::from(&this.node), now) };
-                }
-                drop(old);
-                Poll::Pending
-            })
-            .unwrap_or_else(|| panic!("a sleep was polled outside a run: await it inside `run`, from a task"))
-        })
+        let polled = Domain::with(|domain| effect::poll_effect_on(domain, cx, |cx| this.poll_on(domain, cx)));
+        polled.unwrap_or_else(|| panic!("a sleep was polled outside a run: await it inside `run`, from a task"))
     }
 }
 
@@ -230,7 +231,7 @@ impl Drop for Sleep {
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("fired", &self.fired.get()).finish_non_exhaustive()
+        f.debug_struct("Sleep").field("fired", &self.node.has_fired()).finish_non_exhaustive()
     }
 }
 

@@ -287,3 +287,25 @@ fn a_sleep_that_is_reset_waits_for_its_new_time() {
     };
     on(&clock, main).unwrap();
 }
+
+/// Its queue finds that its time has come, whoever looks first afterwards: it asks no clock again, and may be looked at by a task with no budget.
+#[test]
+fn a_sleep_whose_time_came_has_elapsed_before_it_is_looked_at() {
+    let clock = Virtual::default();
+    let main = async {
+        let mut first = pin!(sleep(Duration::from_nanos(100)));
+        let mut second = pin!(sleep(Duration::from_nanos(200)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+        assert!(!first.is_elapsed());
+        sleep(Duration::from_nanos(150)).await;
+        assert!(first.is_elapsed() && !second.is_elapsed());
+        for _ in 0..10_000 {
+            assert!(first.as_mut().poll(&mut cx).is_ready());
+        }
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        second.await;
+        assert_eq!(now(), Instant::from_nanos(200));
+    };
+    on(&clock, main).unwrap();
+}

@@ -65,9 +65,11 @@ impl fmt::Display for Verdict {
 
 impl Bound {
     fn verdict(self, median: Median) -> Verdict {
+        // What the table shows decides: 1.000 is not more than 1.
+        let scale = 10_f64.powi(digits(median) as i32);
         let reached = |figure: f64| match self {
-            Self::AtMost(most) => figure <= most,
-            Self::AtLeast(least) => figure >= least,
+            Self::AtMost(most) => (figure * scale).round() <= most * scale,
+            Self::AtLeast(least) => (figure * scale).round() >= least * scale,
         };
         let nearest = median.interval.map(|(low, high)| match self {
             Self::AtMost(_) => low,
@@ -132,12 +134,15 @@ impl Goal {
 
 /// With as many digits as say something.
 fn shown(median: Median) -> String {
-    let digits = match median.value.abs() {
+    median.show(digits(median))
+}
+
+fn digits(median: Median) -> usize {
+    match median.value.abs() {
         10_000.0.. => 0,
         100.0.. => 1,
         _ => 3,
-    };
-    median.show(digits)
+    }
 }
 
 fn page(results: &Results) -> String {
@@ -208,6 +213,8 @@ mod tests {
         assert_eq!(most.verdict(median(1.02, 1.0, 1.1)), Verdict::Within);
         assert_eq!(most.verdict(median(1.02, 1.01, 1.1)), Verdict::Missed);
         assert_eq!(most.verdict(Median { value: 1.02, interval: None }), Verdict::Missed);
+        assert_eq!(most.verdict(median(1.0004, 1.0001, 1.1)), Verdict::Reached, "shown as 1.000");
+        assert_eq!(most.verdict(median(1.0006, 1.0006, 1.1)), Verdict::Missed);
         let least = Bound::AtLeast(95.0);
         assert_eq!(least.verdict(median(96.0, 94.0, 97.0)), Verdict::Reached);
         assert_eq!(least.verdict(median(94.0, 93.0, 95.0)), Verdict::Within);

@@ -14,6 +14,7 @@
 //! | `group` | children kept aside: `Orphans`, scopes |
 //! | `drive` | the loop |
 //! | `run_queue` | who is polled next |
+//! | `budget` | how much a task may do in one poll, and how far the polls go before the domain does more |
 //! | `vigil` | whether it stays awake for a moment before it sleeps |
 //! | `points` | suspension points |
 //! | `hooks` | what is called at each step |
@@ -28,6 +29,7 @@
 
 #[cfg(feature = "simulation")]
 pub(crate) mod alive;
+mod budget;
 pub(crate) mod drive;
 pub(crate) mod family;
 #[cfg(feature = "alloc")]
@@ -295,61 +297,6 @@ impl Domain {
         unsafe { self.runnable.push(task) };
     }
 
-    /// Takes an effect from the current task's budget and counts it for the domain; `false` when the budget was used up.
-    #[must_use]
-    pub(crate) fn count_effect(&self) -> bool {
-        // It does not overflow: one a nanosecond takes centuries.
-        let effects = self.effects.get() + 1;
-        self.effects.set(effects);
-        let spent_at = self.spent_at.get();
-        if self.current.get().is_none() {
-            // It is not the poll's.
-            self.spent_at.set(spent_at + 1);
-            return true;
-        }
-        effects <= spent_at
-    }
-
-    /// A poll begins: a step of the domain's, with a budget of its own.
-    fn begin_budget(&self) {
-        let effects = self.effects.get() + 1;
-        self.effects.set(effects);
-        self.spent_at.set(effects + self.quanta);
-    }
-
-    /// Whether the event source is to be asked before the next poll, if anybody waits for it.
-    fn is_time_up(&self) -> bool {
-        self.effects.get() >= self.look_at.get() || self.points.are_pressing()
-    }
-
-    /// There is something to do before the next poll.
-    pub(crate) fn pause(&self) {
-        self.pause_at.set(0);
-    }
-
-    /// Whether there is nothing to do between two polls, as far as the domain was told since [`look_around`](Self::look_around).
-    #[inline]
-    fn goes_on(&self) -> bool {
-        // SAFETY: *Run*: it lies in the run's table.
-        let place = unsafe { self.place.as_ref() };
-        self.effects.get() < self.pause_at.get() && place.mailbox().looks_empty() && !place.is_hailed()
-    }
-
-    /// Looks how far the polls may go, one after the other: whatever comes in between is told, by [`pause`](Self::pause) or from elsewhere.
-    #[inline]
-    fn look_around(&self) {
-        // SAFETY: *Run*: it lies in the run's table.
-        unsafe { self.place.as_ref() }.heed();
-        let busy = !self.attending.is_empty()
-            || self.runnable.any_cancelled()
-            || self.hooks.any()
-            || self.is_asked()
-            || self.points.are_pressing()
-            || self.has_broken_clock()
-            || self.run().is_aborting();
-        self.pause_at.set(if busy { 0 } else { self.look_at.get() });
-    }
-
     /// A point, if there is place for one.
     #[inline]
     pub(crate) fn open_point(&self) -> Option<PointId> {
@@ -368,18 +315,6 @@ impl Domain {
             self.pause();
         }
         waker
-    }
-
-    /// Puts the next question to the event source off: it was just asked, or there is nothing to ask for.
-    fn put_off_looking(&self) {
-        self.look_at.set(self.effects.get() + self.quanta);
-    }
-
-    /// The effect just counted is pending: it did nothing yet.
-    pub(crate) fn give_back_effect(&self) {
-        if self.current.get().is_some() {
-            self.spent_at.set(self.spent_at.get().max(self.effects.get()) + 1);
-        }
     }
 
     /// The time on the event source's clock.

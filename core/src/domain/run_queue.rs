@@ -118,6 +118,22 @@ impl RunQueue {
     #[must_use]
     #[inline]
     pub(crate) unsafe fn push_child(&self, task: TaskRef, brood: Brood, queued: bool) -> Brood {
+        let took = self.took.get();
+        let brood_there = Brood::new(took, queued);
+        // Mostly it has none yet, or its last went there, too.
+        if brood == Brood::NONE || brood == brood_there {
+            // SAFETY: promised by the caller.
+            unsafe { self.line(took).push_back(task) };
+            return brood_there;
+        }
+        // SAFETY: promised by the caller.
+        unsafe { self.push_one_more(task, brood, queued) }
+    }
+
+    /// # Safety
+    /// As for `push`.
+    #[inline(never)]
+    unsafe fn push_one_more(&self, task: TaskRef, brood: Brood, queued: bool) -> Brood {
         let line = match brood.line() {
             Some(line) if !self.line(line).is_empty() => line,
             _ => self.took.get(),
@@ -131,8 +147,11 @@ impl RunQueue {
     #[must_use]
     #[inline]
     pub(crate) fn settled(&self, brood: Brood) -> Brood {
+        let took = self.took.get();
         match brood.line() {
-            Some(line) if line != self.took.get() => brood,
+            // Mostly.
+            _ if brood == Brood::new(took, false) => Brood::NONE,
+            Some(line) if line != took => brood,
             Some(line) if brood.0 & Brood::AROUND != 0 => Brood::new(line, false),
             _ => Brood::NONE,
         }

@@ -6,7 +6,7 @@
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, offset_of};
+use core::mem::{ManuallyDrop, needs_drop, offset_of};
 use core::pin::Pin;
 use core::ptr;
 use core::task::{Context, Poll};
@@ -192,7 +192,9 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
             };
             // Closed before the destructor runs: a child that it makes is cancelled.
             header.home_flags.set(home::CLOSED);
-            if let Err(panic) = catch(|| Self::clear(task)) {
+            if needs_drop::<F>()
+                && let Err(panic) = catch(|| Self::clear(task))
+            {
                 Domain::report(ReportPlace::Destructor, panic);
             }
             Self::finish(task, result)
@@ -200,7 +202,7 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
     }
 
     /// # Safety
-    /// *Stage*: on the home domain, and the payload is empty.
+    /// *Stage*: on the home domain, and what the payload holds, if anything, needs no destructor any more.
     unsafe fn finish(task: TaskRef, result: ResultOf<F>) -> Poll<bool> {
         let normal = result.is_ok();
         // SAFETY: promised by the caller.

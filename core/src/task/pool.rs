@@ -141,10 +141,10 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
             let birth = domain.birth(parent, born, true, None);
             // SAFETY: *Slot*: the place was taken, so it is ours; it fits, or this does not build.
             let task = unsafe { Self::place(slot, &birth, future) };
-            // SAFETY: the task was just made, for this domain.
+            // SAFETY: the task was just made, for this domain, by the current one.
             unsafe {
                 domain.announce(task);
-                domain.adopt(task);
+                domain.adopt(task, parent);
             }
             Ok(Promise::new(task))
         });

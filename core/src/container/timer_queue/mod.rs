@@ -46,6 +46,8 @@ pub(crate) struct TimerNode {
     next: Cell<Option<NonNull<TimerNode>>>,
     prev: Cell<Option<NonNull<TimerNode>>>,
     waker: Cell<Option<Waker>>,
+    /// Its time has come.
+    fired: Cell<bool>,
     _pinned: PhantomPinned,
 }
 
@@ -59,6 +61,7 @@ impl TimerNode {
             next: Cell::new(None),
             prev: Cell::new(None),
             waker: Cell::new(None),
+            fired: Cell::new(false),
             _pinned: PhantomPinned,
         }
     }
@@ -67,10 +70,22 @@ impl TimerNode {
         self.deadline.get()
     }
 
-    /// Sets another deadline. The node is not linked.
+    /// Sets another deadline, of a timer that has not fired. The node is not linked.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
         debug_assert!(!self.is_linked());
         self.deadline.set(deadline);
+        self.fired.set(false);
+    }
+
+    /// Whether its time has come, as its queue or its future found.
+    pub(crate) fn has_fired(&self) -> bool {
+        self.fired.get()
+    }
+
+    /// Its time has come. The node is not linked.
+    pub(crate) fn fire(&self) {
+        debug_assert!(!self.is_linked());
+        self.fired.set(true);
     }
 
     pub(crate) fn is_linked(&self) -> bool {
@@ -234,9 +249,18 @@ impl TimerQueue {
         }
     }
 
-    /// Takes the earliest timer out if its time has come, and gives its waker.
+    /// Takes the earliest timer out if its time has come, and gives its waker. It has fired then.
     #[inline]
     pub(crate) fn pop_expired(&self, now: Instant) -> Option<Option<Waker>> {
+        self.pop(now, |timer| {
+            timer.fire();
+            timer.waker.take()
+        })
+    }
+
+    /// Takes the earliest timer out if its time has come.
+    #[inline]
+    fn pop<R>(&self, now: Instant, f: impl FnOnce(&TimerNode) -> R) -> Option<R> {
         loop {
             if let Some(root) = self.near.root() {
                 // SAFETY: *Pinned*: the root is linked.
@@ -247,7 +271,7 @@ impl TimerQueue {
                 // SAFETY: it is in this heap.
                 unsafe { self.near.remove(root) };
                 self.removed(timer);
-                return Some(timer.waker.take());
+                return Some(f(timer));
             }
             if LEVELS == 0 || !self.go_on(now) {
                 return None;
@@ -298,9 +322,9 @@ impl TimerQueue {
         self.far.take_apart(|node| unsafe { self.place(node) });
     }
 
-    /// Unlinks a timer, whichever, and gives its waker: for a domain that ends. `None` when there is none left.
+    /// Unlinks a timer, whichever, and gives its waker: for a domain that ends. It has not fired. `None` when there is none left.
     pub(crate) fn clear(&self) -> Option<Option<Waker>> {
-        self.pop_expired(Instant::MAX)
+        self.pop(Instant::MAX, |timer| timer.waker.take())
     }
 }
 

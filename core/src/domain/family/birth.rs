@@ -7,7 +7,6 @@ use core::ptr::NonNull;
 
 use crate::container::mailbox::Mailbox;
 use crate::domain::Domain;
-use crate::effect;
 use crate::task::{Birth, InboxChain, Parent, ParentKind, TaskRef, home, parent};
 
 impl Domain {
@@ -31,23 +30,24 @@ impl Domain {
         Birth { id: self.next_id(), home: home.unwrap_or_else(|| NonNull::from(self.mailbox())), parent, born, held, sent: home.is_some() }
     }
 
-    /// Takes a task just made, for this domain, into the tree and the run queue.
+    /// Takes a task just made by the current one, for this domain, into the tree and the run queue.
     ///
     /// # Safety
-    /// The task was just made with a [`Birth`] of this domain's, and nobody has seen it.
+    /// The task was just made with a [`Birth`] of this domain's, and nobody has seen it. `maker` is the current task.
     #[inline]
-    pub(crate) unsafe fn adopt(&self, child: TaskRef) {
-        match (self.link(child), self.current()) {
-            (true, Some(maker)) => {
-                // SAFETY: just made, so it is in no queue; the home domain holds it until it is popped. *Counted*: the current task is held.
-                unsafe {
-                    child.as_ref().home_flags.set(home::RUNNABLE);
-                    let maker = maker.as_ref();
-                    maker.set_brood(self.runnable.push_child(child, maker.brood(), maker.home_flags.has(home::RUNNABLE)));
-                }
+    pub(crate) unsafe fn adopt(&self, child: TaskRef, maker: TaskRef) {
+        if !self.link(child) {
+            return self.cancel_here(child);
+        }
+        // SAFETY: just made, so it is in no queue; the home domain holds it until it is popped. *Counted*: the current task is held.
+        unsafe {
+            child.as_ref().home_flags.set(home::RUNNABLE);
+            let maker = maker.as_ref();
+            let before = maker.brood();
+            let after = self.runnable.push_child(child, before, maker.home_flags.has(home::RUNNABLE));
+            if after != before {
+                maker.set_brood(after);
             }
-            (true, None) => self.make_runnable(child),
-            (false, _) => self.cancel_here(child),
         }
     }
 
@@ -84,7 +84,7 @@ impl Domain {
     #[inline]
     #[must_use]
     fn link(&self, child: TaskRef) -> bool {
-        effect::count(self);
+        self.count_unawaited();
         // SAFETY: *Parent*: the child was just made here; its parent is the current task, or a group of its.
         unsafe {
             let header = child.as_ref();

@@ -131,7 +131,9 @@ impl Domain {
     }
 
     /// A task was taken from the run queue.
-    #[inline(always)] // There are two places, and one of them is where a domain spends its time.
+    // There are two places, and one of them is where a domain spends its time. Small processors have small memories.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn run_task(&self, task: TaskRef, polling: bool) {
         // SAFETY: *Counted*: the home domain holds a task that is RUNNABLE.
         let header = unsafe { task.as_ref() };
