@@ -159,8 +159,8 @@ impl<T: AsFd, A, F: Fn(Option<SocketAddrAny>) -> io::Result<A>> Call<Source<T>> 
         Direction::Read
     }
 
-    /// Linux makes a socket before it looks into the queue: to find nothing there costs as much as ten times to ask. And nothing is found
-    /// after each connection that came alone.
+    /// Linux makes a socket before it looks into the queue: to find nothing there costs more than ten times as much as to ask. And nothing is
+    /// found after each connection that came alone.
     fn is_worth_trying(&self, listener: &Source<T>) -> bool {
         !matches!(poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
     }
