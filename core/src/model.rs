@@ -274,8 +274,7 @@ impl Memory {
         // SAFETY: promised by the caller.
         unsafe {
             task::clear(self.task);
-            let state = &self.task.as_ref().state;
-            if self.sent { state.end() } else { state.end_alone() }
+            self.task.as_ref().end()
         }
     }
 

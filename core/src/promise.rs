@@ -347,17 +347,17 @@ impl<T, E> Future for Promise<T, E> {
 impl<T, E> Drop for Promise<T, E> {
     fn drop(&mut self) {
         let task = self.task;
-        let waker = if is_linked(task) { forget(task) } else { None };
+        if is_linked(task) {
+            return forget(task);
+        }
         // SAFETY: *Counted*: the promise was one of the holders.
         unsafe { task::release_near(task) };
-        // Last, as its destructor may panic.
-        drop(waker);
     }
 }
 
-/// The promise of a linked child is dropped: its result will be, or is. Gives the waker that was kept.
-#[must_use]
-fn forget(task: TaskRef) -> Option<Waker> {
+/// The promise of a linked child is dropped: its result will be, or is.
+#[inline(never)]
+fn forget(task: TaskRef) {
     // SAFETY: *Counted*: the promise holds it.
     let header = unsafe { task.as_ref() };
     header.parent_flags.set(parent::FORGOTTEN);
@@ -374,7 +374,10 @@ fn forget(task: TaskRef) -> Option<Waker> {
             bury(domain, ended);
         });
     }
-    waker
+    // SAFETY: *Counted*: the promise was one of the holders.
+    unsafe { task::release_near(task) };
+    // Last, as its destructor may panic.
+    drop(waker);
 }
 
 impl<T, E> fmt::Debug for Promise<T, E> {

@@ -536,3 +536,34 @@ fn r46_outside_a_run_effects_say_what_to_do() {
     assert!(poll_under(&mut yield_now(), Waker::noop()).is_pending());
     drop((Orphans::<()>::new(), Box::pin(sleep(Duration::ZERO)), scope(async {}), yield_now()));
 }
+
+/// What a waker leaves to the next one is a matter of the time before the end: afterwards each counts for itself, also where the parent, who is
+/// elsewhere, has not looked yet.
+#[test]
+fn r46_wakers_made_at_home_after_the_end_hold_the_task_each_for_itself() {
+    for seed in SEEDS {
+        let wakers: Arc<StdMutex<Vec<Waker>>> = Arc::default();
+        go(1, seed, async {
+            let given = Arc::clone(&wakers);
+            let child = call(move || {
+                std::future::poll_fn(move |cx| {
+                    given.lock().unwrap().push(cx.waker().clone());
+                    Poll::Ready(7)
+                })
+            });
+            let child = child.unwrap();
+            while !child.is_ended() {
+                yield_now().await;
+            }
+            let waker = wakers.lock().unwrap().pop().unwrap();
+            let visit = call(move || async move {
+                let more = [waker.clone(), waker.clone()];
+                more.into_iter().for_each(drop);
+                waker.wake();
+            });
+            visit.unwrap().await.unwrap();
+            assert_eq!(child.await.unwrap(), 7);
+        })
+        .unwrap();
+    }
+}

@@ -5,9 +5,10 @@
 
 mod support;
 
-use std::cell::Cell;
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -215,6 +216,95 @@ fn a_place_is_free_when_the_last_waker_is_gone_on_whatever_thread() {
             wakers.lock().unwrap().drain(..).for_each(Waker::wake);
             assert_eq!(POOL.free(), 1);
         }
+    }
+}
+
+/// How a waker goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    WokenHere,
+    WokenElsewhere,
+    DroppedHere,
+    DroppedElsewhere,
+    DroppedWithItsFuture,
+    /// After the task has ended.
+    LastHere,
+    LastElsewhere,
+}
+
+use Way::*;
+
+impl Way {
+    const ALL: [Way; 7] = [WokenHere, WokenElsewhere, DroppedHere, DroppedElsewhere, DroppedWithItsFuture, LastHere, LastElsewhere];
+
+    fn go(self, waker: Waker) {
+        let elsewhere = |f: fn(Waker), waker| std::thread::spawn(move || f(waker)).join().unwrap();
+        match self {
+            WokenHere => waker.wake(),
+            WokenElsewhere => elsewhere(Waker::wake, waker),
+            DroppedElsewhere | LastElsewhere => elsewhere(drop, waker),
+            DroppedHere | DroppedWithItsFuture | LastHere => drop(waker),
+        }
+    }
+}
+
+/// A waker that goes at home leaves its hold to the next one. However they come and go, the task is there until the last, and no longer.
+#[test]
+fn a_place_is_free_whatever_wakers_came_and_went() {
+    static POOL: TaskPool<1, 64> = TaskPool::new();
+    let ways = |last| Way::ALL.into_iter().flat_map(move |first| Way::ALL.map(|second| [first, second, last]));
+    for (ways, cancelled) in Way::ALL.into_iter().flat_map(ways).flat_map(|ways| [(ways, false), (ways, true)]) {
+        go(0, 0, async {
+            let given: Rc<RefCell<Vec<Waker>>> = Rc::default();
+            let kept: Rc<RefCell<Vec<Waker>>> = Rc::default();
+            let keep = Rc::downgrade(&kept);
+            // It is polled three times: it gives two wakers, then one, then it ends.
+            let task = POOL.spawn({
+                let (given, mut polls) = (Rc::clone(&given), 0);
+                poll_fn(move |cx| {
+                    let _kept = &kept;
+                    polls += 1;
+                    let (wakers, gone) = match polls {
+                        1 => (2, &ways[..2]),
+                        2 => (1, &ways[2..]),
+                        _ => return Poll::Ready(()),
+                    };
+                    given.borrow_mut().extend((0..wakers).map(|_| cx.waker().clone()));
+                    if !gone.iter().any(|way| matches!(way, WokenHere | WokenElsewhere)) {
+                        cx.waker().wake_by_ref();
+                    }
+                    Poll::Pending
+                })
+            });
+            let task = task.unwrap();
+            let mut last = Vec::new();
+            for gone in [&ways[..2], &ways[2..]] {
+                while given.borrow().is_empty() {
+                    yield_now().await;
+                }
+                for (&way, waker) in gone.iter().zip(given.take()) {
+                    match way {
+                        LastHere | LastElsewhere => last.push((way, waker)),
+                        DroppedWithItsFuture => keep.upgrade().unwrap().borrow_mut().push(waker),
+                        _ => way.go(waker),
+                    }
+                    assert_eq!(POOL.free(), 0);
+                }
+            }
+            if cancelled {
+                task.cancel().await;
+            } else {
+                task.await.unwrap();
+            }
+            for (way, waker) in last {
+                assert_eq!(POOL.free(), 0);
+                waker.wake_by_ref();
+                drop(waker.clone());
+                way.go(waker);
+            }
+            assert_eq!(POOL.free(), 1);
+        })
+        .unwrap();
     }
 }
 

@@ -293,6 +293,7 @@ impl Domain {
             return;
         }
         header.home_flags.set(home::RUNNABLE);
+        crate::task::expect(task);
         // SAFETY: not in the queue, as RUNNABLE was not set; the home domain holds it until it is popped.
         unsafe { self.runnable.push(task) };
     }

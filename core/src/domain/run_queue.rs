@@ -111,23 +111,28 @@ impl RunQueue {
     }
 
     /// Adds a child that the task taken last has just made in its poll. `brood` is that task's, and `queued` says whether it was woken since. The
-    /// child goes to the line that its maker was taken from, if no older one stands in the other. Gives the brood as it is then.
+    /// child goes to the line that its maker was taken from, if no older one stands in the other. Gives the brood as it is then, where it is another.
     ///
     /// # Safety
     /// As for `push`.
     #[must_use]
     #[inline]
-    pub(crate) unsafe fn push_child(&self, task: TaskRef, brood: Brood, queued: bool) -> Brood {
+    pub(crate) unsafe fn push_child(&self, task: TaskRef, brood: Brood, queued: bool) -> Option<Brood> {
         let took = self.took.get();
-        let brood_there = Brood::new(took, queued);
-        // Mostly it has none yet, or its last went there, too.
-        if brood == Brood::NONE || brood == brood_there {
-            // SAFETY: promised by the caller.
-            unsafe { self.line(took).push_back(task) };
-            return brood_there;
-        }
+        let there = Brood::new(took, queued);
         // SAFETY: promised by the caller.
-        unsafe { self.push_one_more(task, brood, queued) }
+        unsafe {
+            // Mostly its last went there, too, or it has none yet.
+            if brood == there {
+                self.line(took).push_back(task);
+                None
+            } else if brood == Brood::NONE {
+                self.line(took).push_back(task);
+                Some(there)
+            } else {
+                Some(self.push_one_more(task, brood, queued))
+            }
+        }
     }
 
     /// # Safety

@@ -6,7 +6,7 @@
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, needs_drop, offset_of};
+use core::mem::{ManuallyDrop, offset_of};
 use core::pin::Pin;
 use core::ptr;
 use core::task::{Context, Poll};
@@ -192,9 +192,9 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
             };
             // Closed before the destructor runs: a child that it makes is cancelled.
             header.home_flags.set(home::CLOSED);
-            if needs_drop::<F>()
-                && let Err(panic) = catch(|| Self::clear(task))
-            {
+            // Empty first, so that a destructor that panics is not run again.
+            header.stage.close(Stage::Empty);
+            if let Err(panic) = catch(|| ManuallyDrop::drop(&mut (*payload).future)) {
                 Domain::report(ReportPlace::Destructor, panic);
             }
             Self::finish(task, result)
@@ -202,13 +202,13 @@ impl<M: Make<F>, F: Future<Output: Outcome>, B: Beside, S: Storage> TaskCell<M, 
     }
 
     /// # Safety
-    /// *Stage*: on the home domain, and what the payload holds, if anything, needs no destructor any more.
+    /// *Stage*: on the home domain, and the payload is empty.
     unsafe fn finish(task: TaskRef, result: ResultOf<F>) -> Poll<bool> {
         let normal = result.is_ok();
         // SAFETY: promised by the caller.
         unsafe {
             ptr::write(Self::payload(task), Payload { result: ManuallyDrop::new(result) });
-            task.as_ref().stage.set(Stage::Result);
+            task.as_ref().stage.close(Stage::Result);
         }
         Poll::Ready(normal)
     }

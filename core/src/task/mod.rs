@@ -21,7 +21,8 @@
 //!   child is linked, so by *Kept* the parent outlives it there, and only until the child is delivered, which takes it out.
 //! - *Counted*: a header is valid while it has holders. Four kinds of them count: the home domain until it has no link to the task any
 //!   more, the parent's list of children, the promise, and each waker. The list and the promise, and the home domain too where it is the
-//!   parent's, are *near*: one thread's, which counts them in `near`; together they are one holder in the state word.
+//!   parent's, are *near*: one thread's, which counts them in `near`; together they are one holder in the state word. Until the end the home
+//!   domain may have one hold more, for the next waker (`home::SPARE`): so one that goes there and one that comes need no atomic step.
 //! - *Home*, *Parent*: those fields are only touched on that domain's thread, the maker's first touch excepted.
 //! - *Stage*: the payload holds what `stage` says. It never moves while it holds a future.
 //! - *Queued*: see [`state`].
@@ -35,6 +36,7 @@
 pub(crate) mod cache;
 pub(crate) mod cell;
 pub(crate) mod pool;
+mod spare;
 pub(crate) mod state;
 pub(crate) mod waker;
 
@@ -57,27 +59,30 @@ use crate::trace::How;
 pub(crate) type TaskRef = NonNull<Header>;
 
 /// What every task begins with.
+///
+/// In this order: what a wake and a poll touch comes last, beside the beginning of the future. With a million tasks each line of theirs comes from
+/// memory, and this is one of them, or two.
 #[repr(C, align(16))]
 pub(crate) struct Header {
+    pub(crate) born: &'static Location<'static>,
+    /// The first child that was forgotten and has ended: all that is kept of it.
+    #[cfg(not(feature = "alloc"))]
+    pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
+    pub(crate) parent: Parent,
+    pub(crate) waker: Cell<Option<Waker>>,
+    siblings: Links<Header>,
+    pub(crate) children: List<Siblings>,
+    pub(crate) belongings: List<Belongings>,
+    inbox: Next<Header>,
+    run: Next<Header>,
+    pub(crate) home: NonNull<Mailbox<InboxChain>>,
+    pub(crate) id: TaskId,
+    vtable: &'static VTable,
     pub(crate) state: State,
     pub(crate) home_flags: Flags,
     pub(crate) parent_flags: Flags,
     stage: StageCell,
     near: Cell<u8>,
-    pub(crate) id: TaskId,
-    vtable: &'static VTable,
-    pub(crate) home: NonNull<Mailbox<InboxChain>>,
-    pub(crate) parent: Parent,
-    inbox: Next<Header>,
-    run: Next<Header>,
-    siblings: Links<Header>,
-    pub(crate) children: List<Siblings>,
-    pub(crate) belongings: List<Belongings>,
-    pub(crate) waker: Cell<Option<Waker>>,
-    pub(crate) born: &'static Location<'static>,
-    /// The first child that was forgotten and has ended: all that is kept of it.
-    #[cfg(not(feature = "alloc"))]
-    pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
 }
 
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
@@ -120,8 +125,10 @@ pub(crate) mod home {
     pub(crate) const VIOLATED: u8 = 16;
     /// It was made on another domain, where its parent is.
     pub(crate) const SENT: u8 = 32;
-    /// Its end was sent to its parent's domain.
+    /// Its end was sent to its parent's domain. (After its end.)
     pub(crate) const HANDED_OVER: u8 = 64;
+    /// Its home has a hold to spare, for the next waker: the first one's, or that of one that has gone. (Until its end. There is no other bit.)
+    pub(crate) const SPARE: u8 = HANDED_OVER;
     /// One of its belongings is what is kept of a child that was forgotten.
     #[cfg(feature = "alloc")]
     pub(crate) const FORGOT: u8 = 128;
@@ -179,9 +186,15 @@ impl StageCell {
         self.0.set(self.0.get() & !3 | stage as u8);
     }
 
+    /// Sets the stage of a task that is closed: it has no brood.
+    fn close(&self, stage: Stage) {
+        self.0.set(stage as u8);
+    }
+
+    /// The same, and what it was.
     fn replace(&self, stage: Stage) -> Stage {
         let before = self.get();
-        self.set(stage);
+        self.close(stage);
         before
     }
 
@@ -281,9 +294,9 @@ impl Header {
     fn new(birth: &Birth, vtable: &'static VTable, stage: Stage) -> Header {
         let held = if birth.held { parent::HELD } else { 0 };
         Header {
-            // The home domain, if it is another, and those near.
-            state: if birth.sent { State::queued(2) } else { State::idle(1) },
-            home_flags: Flags::new(if birth.sent { home::SENT } else { 0 }),
+            // The home domain, if it is another, those near, and the first waker.
+            state: if birth.sent { State::queued(3) } else { State::idle(2) },
+            home_flags: Flags::new(home::SPARE | if birth.sent { home::SENT } else { 0 }),
             parent_flags: Flags::new(held),
             stage: StageCell::new(stage),
             // The parent's list, the home domain if it is here, and the promise if there is one. The main task is in no list, but `run`
@@ -368,6 +381,19 @@ pub(crate) unsafe fn release(task: TaskRef) {
             (task.as_ref().vtable.free)(task);
         }
     }
+}
+
+/// The task will be polled before long: what its poll begins with may come from memory meanwhile. A hint, and nothing where there is none.
+#[inline]
+pub(crate) fn expect(task: TaskRef) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it does nothing to what is there, and nothing wrong where nothing is.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(task.as_ptr().wrapping_add(1).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = task;
 }
 
 /// # Safety

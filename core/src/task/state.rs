@@ -182,15 +182,23 @@ impl State {
         self.0.fetch_or(ENDED, Ordering::AcqRel) & QUEUED != 0
     }
 
-    /// Edge 4, where the parent lives on the same domain: if nobody else holds the task, nobody else touches the word.
+    /// Edge 4, where the parent lives on the same domain: if all holders but one go with it, and are the caller's, nobody else touches the word.
     #[must_use]
-    pub(crate) fn end_alone(&self) -> bool {
+    pub(crate) fn end_alone(&self, going: u32) -> bool {
         let word = self.0.load(if fault("alone_relaxed") { Ordering::Relaxed } else { Ordering::Acquire });
-        if word / HOLDER != 1 && !fault("end_alone_unasked") {
+        if word / HOLDER != going + 1 && !fault("end_alone_unasked") {
+            self.let_go(going);
             return self.end();
         }
-        self.0.store(word | ENDED, Ordering::Release);
+        self.0.store((word - going * HOLDER) | ENDED, Ordering::Release);
         word & QUEUED != 0
+    }
+
+    /// So many holders less, of those that the caller has, who keeps another.
+    pub(crate) fn let_go(&self, going: u32) {
+        if going > 0 {
+            self.0.fetch_sub(going * HOLDER, Ordering::AcqRel);
+        }
     }
 
     /// Edge 5.
@@ -275,8 +283,11 @@ mod tests {
         for before in 0..8 {
             for holders in 1..3 {
                 let word = before | (holders * HOLDER);
-                let ended = at(word);
-                assert_eq!((ended.end_alone(), bits(&ended)), (before & QUEUED != 0, word | ENDED), "from {word:b}");
+                for going in 0..3 {
+                    let ended = at(word + going * HOLDER);
+                    assert_eq!((ended.end_alone(going), bits(&ended)), (before & QUEUED != 0, word | ENDED), "from {word:b}, {going} go");
+                }
+                let ended = at(word | ENDED);
                 for state in [at(word), ended] {
                     let word = bits(&state);
                     state.retain();

@@ -2,6 +2,9 @@
 //!
 //! It may outlive its task, its domain and its run, be used on any thread, and in an interrupt handler. On the task's own domain a
 //! wake is a push to the run queue, without any atomic step; from elsewhere it is one on the state word and one on the inbox.
+//!
+//! A waker that goes on the task's own domain leaves its hold to the next one that is made there (`home::SPARE`): a task that waits, is woken
+//! and waits again there counts its waker once, and not with two atomic steps each time.
 
 #![allow(unsafe_code)] // A raw waker is a raw pointer.
 
@@ -54,28 +57,60 @@ fn task(data: *const ()) -> TaskRef {
     unsafe { NonNull::new_unchecked(data.cast_mut().cast::<Header>()) }
 }
 
+/// Calls `f` with this thread's domain, if it is the home of the task.
+///
+/// Only an address is compared: another domain's mailbox may have been there before ours, but then its tasks have ended.
+#[inline]
+fn at_home<R>(header: &Header, f: impl FnOnce(&Domain) -> R) -> Option<R> {
+    Domain::with(|domain| domain.is_home_of(header).then(|| f(domain))).flatten()
+}
+
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: *Counted*: the waker being cloned holds the task.
-    unsafe { task(data).as_ref() }.state.retain();
+    let header = unsafe { task(data).as_ref() };
+    if at_home(header, |_| header.take_spare()) != Some(true) {
+        header.state.retain();
+    }
     RawWaker::new(data, &VTABLE)
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: the same waker: woken, then dropped.
+    let task = task(data);
+    // SAFETY: *Counted*: the waker holds the task until `drop_counted`, or leaves its hold, with which the home domain's is another.
     unsafe {
-        wake_by_ref(data);
-        drop(data);
+        let header = task.as_ref();
+        let woken = at_home(header, |domain| {
+            let left = header.leave_spare();
+            domain.make_runnable(task);
+            left
+        });
+        match woken {
+            Some(true) => {}
+            Some(false) => drop_counted(task),
+            None => {
+                wake_elsewhere(task);
+                drop_counted(task);
+            }
+        }
     }
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
     let task = task(data);
     // SAFETY: *Counted*: the waker holds the task until this returns.
-    let header = unsafe { task.as_ref() };
-    // Only an address is compared: a mailbox may have been there before ours, but then its tasks have ended, and `wake` sees that.
-    if Domain::with(|domain| domain.is_home_of(header).then(|| domain.make_runnable(task))).flatten().is_some() {
-        return;
+    unsafe {
+        if at_home(task.as_ref(), |domain| domain.make_runnable(task)).is_none() {
+            wake_elsewhere(task);
+        }
     }
+}
+
+/// # Safety
+/// *Counted*: the caller holds the task.
+#[inline(never)]
+unsafe fn wake_elsewhere(task: TaskRef) {
+    // SAFETY: promised by the caller.
+    let header = unsafe { task.as_ref() };
     match header.state.wake() {
         // SAFETY: *Queued*: we set the bit, so the link is ours, and *Kept*: the home domain lives until it takes the node.
         Send::Push if !fault("wake_not_sent") => unsafe { header.home.as_ref().push(task) },
@@ -86,9 +121,23 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_uncounted(_: *const ()) {}
 
 unsafe fn drop(data: *const ()) {
+    let task = task(data);
+    // SAFETY: *Counted*: a waker that was cloned is counted.
+    unsafe {
+        let header = task.as_ref();
+        if at_home(header, |_| header.leave_spare()) != Some(true) {
+            drop_counted(task);
+        }
+    }
+}
+
+/// # Safety
+/// *Counted*: the caller has a waker's hold, and no longer afterwards.
+#[inline(never)]
+unsafe fn drop_counted(task: TaskRef) {
     if fault("waker_keeps_its_hold") {
         return;
     }
-    // SAFETY: *Counted*: a waker that was cloned is counted.
-    unsafe { release(task(data)) };
+    // SAFETY: promised by the caller.
+    unsafe { release(task) };
 }

@@ -43,10 +43,9 @@ impl Domain {
         unsafe {
             child.as_ref().home_flags.set(home::RUNNABLE);
             let maker = maker.as_ref();
-            let before = maker.brood();
-            let after = self.runnable.push_child(child, before, maker.home_flags.has(home::RUNNABLE));
-            if after != before {
-                maker.set_brood(after);
+            let queued = maker.home_flags.has(home::RUNNABLE);
+            if let Some(brood) = self.runnable.push_child(child, maker.brood(), queued) {
+                maker.set_brood(brood);
             }
         }
     }

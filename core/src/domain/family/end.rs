@@ -214,9 +214,7 @@ impl Domain {
         // SAFETY: *Home*: this domain holds the task.
         let header = unsafe { task.as_ref() };
         self.trace_end(task);
-        header.home_flags.set(home::ENDED);
-        let queued = if header.home_flags.has(home::SENT) { header.state.end() } else { header.state.end_alone() };
-        if queued {
+        if header.end() {
             // Its node is in our inbox, or about to be: this domain does not end before it was taken.
             header.home_flags.set(home::LIMBO);
             self.limbo.set(self.limbo.get() + 1);
@@ -228,7 +226,10 @@ impl Domain {
             return None;
         }
         let parent = self.deliver(task);
-        self.let_go(task);
+        if !header.home_flags.has(home::RUNNABLE | home::LIMBO) {
+            // SAFETY: *Counted*: this domain holds the task until here. *Parent*: that is on this domain.
+            unsafe { task::release_near(task) };
+        }
         parent
     }
 
