@@ -6,7 +6,7 @@
 # shellcheck shell=bash
 
 # No backtraces: many tests panic on purpose, and in a program with a sanitizer each of them takes seconds.
-export LC_ALL=C CARGO_TERM_COLOR=never RUST_BACKTRACE=0
+export LC_ALL=C CARGO_TERM_COLOR=never CARGO_NET_RETRY=10 RUST_BACKTRACE=0
 # Where all of them build, each in a folder of its own.
 build=${CARGO_TARGET_DIR:-$PWD/target}
 
@@ -38,7 +38,10 @@ need_subcommand() { # its name, the version
 # Installs packages of Debian's, where that may be done; says whether they are there then.
 install_packages() { # their names
     command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || return
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$@"; } >/dev/null 2>&1
+    # What fails for reasons of the network is tried again; and another program that installs something is waited for.
+    { apt-get update -qq -o Acquire::Retries=3 &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"; } \
+        >/dev/null 2>&1
 }
 
 # Left out are those that run the compiler, not the library.

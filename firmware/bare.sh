@@ -23,7 +23,9 @@ if ! has; then
     command -v apt-get >/dev/null || skip 'this is not Debian'
     [ "$(id -u)" -eq 0 ] || skip 'packages are installed by root'
     # shellcheck disable=SC2086 # One word each.
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $packages; } >/dev/null 2>&1 ||
+    { apt-get update -qq -o Acquire::Retries=3 &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 $packages; } \
+        >/dev/null 2>&1 ||
         skip 'the packages could not be installed'
     has || skip 'the packages are there, and something is still missing'
 fi
@@ -61,5 +63,5 @@ emulate() { # target, program, flags of the emulator
     shift 2
     # A word for whoever reads the serial line; its other direction is not used.
     # shellcheck disable=SC2086
-    printf matou | timeout 60 $machine -display none -monitor none -serial stdio -semihosting-config enable=on,target=native -kernel "$program" "$@"
+    printf matou | timeout 300 $machine -display none -monitor none -serial stdio -semihosting-config enable=on,target=native -kernel "$program" "$@"
 }

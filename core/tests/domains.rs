@@ -924,7 +924,7 @@ fn r20_waiting_for_a_far_time_or_a_point_is_idle() {
 #[test]
 fn r20_a_timer_costs_one_sleep() {
     for at in [0, 1] {
-        let platform = Watched::new(1);
+        let platform = Watched::new(1).with_time_of_sleeps();
         attempt(&Borrowed(&platform), Config::new().domains(1), at, || async {
             for _ in 0..5 {
                 sleep(Duration::from_micros(200)).await;

@@ -51,9 +51,16 @@ fn a_domain_that_watches_is_not_rung() {
 #[test]
 fn without_a_time_to_spin_domains_sleep_at_once() {
     let platform = Watched::new(1);
-    run(&Borrowed(&platform), Config::new().domains(1), call_each_other(100)).unwrap();
-    let sleeps: usize = [0, 1].map(|domain| platform.threads.hand(domain).log().sleeps).into_iter().sum();
-    assert!(sleeps >= 100, "{sleeps} sleeps");
+    let [caller, called] = [0, 1].map(|domain| platform.threads.hand(domain));
+    let calls = async {
+        for number in 0..100 {
+            // Each call begins when the worker sleeps, and ends when its caller does: a domain that watched would wait for ever.
+            called.wait_until(|log| log.sleeps > number);
+            let (caller, before) = (caller.clone(), caller.log().sleeps);
+            pinned(1, move || async move { caller.wait_until(|log| log.sleeps > before) }).await.unwrap();
+        }
+    };
+    run(&Borrowed(&platform), Config::new().domains(1), calls).unwrap();
 }
 
 #[test]
@@ -222,12 +229,12 @@ fn r35_events_are_seen_between_watches_that_lead_to_nothing() {
             let began = std::time::Instant::now();
             let mut event = None;
             for wakes in 0.. {
-                if seen.load(SeqCst) || late.fetch_or(began.elapsed() > Duration::from_secs(10), SeqCst) {
+                if seen.load(SeqCst) || late.fetch_or(began.elapsed() > Duration::from_secs(60), SeqCst) {
                     break;
                 }
                 waker.wake_by_ref();
                 std::thread::yield_now();
-                event = event.or_else(|| Some((points.try_recv().ok()?, wakes + 1000)));
+                event = event.or_else(|| Some((points.try_recv().ok()?, wakes + 100)));
                 if let Some((point, _)) = event.take_if(|&mut (_, at)| wakes >= at) {
                     // By now the domain watches.
                     hand.fire(point);

@@ -10,7 +10,6 @@ use std::time::Duration;
 use matou_unix::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use matou_unix::{spawn, time};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType};
 use support::{Scratch, Setup, any, full_queue, join, listen};
 
 everywhere! {
@@ -42,10 +41,7 @@ fn says(error: &io::Error, kind: ErrorKind, errno: Option<Errno>, words: &[&str]
 
 fn nobody_listens(setup: &Setup) {
     setup.run(0, async {
-        // Bound and not listening: nobody else can take the port.
-        let holder = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        rustix::net::bind(&holder, &any())?;
-        let addr = std::net::SocketAddr::try_from(rustix::net::getsockname(&holder)?)?;
+        let (_holder, addr) = support::nobody_listens()?;
         for _ in 0..3 {
             let error = TcpStream::connect(addr).await.unwrap_err();
             let words = [&*format!("cannot connect to {addr}"), "nobody listens there"];

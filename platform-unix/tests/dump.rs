@@ -94,9 +94,15 @@ fn a_busy_domain_does_not_hold_it_up() {
                         0:0 main, domain 0, suspended\n  \
                           0:1 busy, domain 1, unknown\n\
                         domain 1 does not answer: busy in task 0:1; what its tasks have started on other domains is not shown\n";
-        assert_eq!(plain(&dump().patience(Duration::from_millis(5)).await), expected);
-        let waited = dump().patience(Duration::from_millis(5)).wait();
-        assert_eq!(plain(&waited), expected.replace("suspended", "running"));
+        // A busy machine may be too slow for this domain, too.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let told = |text: String, expected: &str| {
+            assert!(Instant::now() < deadline, "{text}");
+            plain(&text) == expected
+        };
+        while !told(dump().patience(Duration::from_millis(5)).await, expected) {}
+        let running = expected.replace("suspended", "running");
+        while !told(dump().patience(Duration::from_millis(5)).wait(), &running) {}
         drop(free);
         busy.unwrap().await.unwrap();
     });

@@ -4,17 +4,13 @@
 mod support;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use matou_unix::net::{TcpStream, UdpSocket, UnixStream};
 use matou_unix::process::{Command, Stdio};
 use matou_unix::signal::{self, Kind};
 use matou_unix::{Orphans, Task, blocking, call, owned, spawn, time};
-use support::{Setup, Watchdog, any, echo, everywhere, full_queue, listen, pair};
-
-fn count(of: &str) -> usize {
-    std::fs::read_dir(of).unwrap().count()
-}
+use support::{Setup, Watchdog, any, await_counts, counts, echo, everywhere, full_queue, listen, pair};
 
 /// What is not done by the domain itself.
 async fn beside_the_domain() -> io::Result<()> {
@@ -109,18 +105,14 @@ fn everything(setup: &Setup) {
 #[test]
 fn r18_no_descriptor_and_no_thread_is_left() {
     let _watchdog = Watchdog::new("leaks");
-    everything(&everywhere()[0]); // Whatever the process opens once, for good.
-    let counts = || (count("/proc/self/fd"), count("/proc/self/task"));
-    let before = counts();
-    for setup in everywhere() {
+    let setups = everywhere();
+    let (_, threads) = counts();
+    everything(&setups[0]); // Whatever the process opens once, for good.
+    let before = await_counts(|now| now.1 <= threads);
+    for setup in setups {
         for _ in 0..5 {
             everything(&setup);
-            // A thread that was joined is listed until the kernel has put it away.
-            let patience = Instant::now() + Duration::from_secs(5);
-            while counts() != before && Instant::now() < patience {
-                std::thread::yield_now();
-            }
-            assert_eq!(counts(), before, "descriptors and threads, {setup:?}");
+            assert_eq!(await_counts(|now| now == before), before, "descriptors and threads, {setup:?}");
         }
     }
 }

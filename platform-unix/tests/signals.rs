@@ -4,7 +4,6 @@
 mod support;
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
@@ -16,7 +15,7 @@ use std::time::Duration;
 
 use matou_unix::signal::{self, Kind};
 use matou_unix::{Builder, DomainId, RunError, call, domain, parallel, spawn, time, yield_now};
-use support::{Setup, in_a_child};
+use support::{Setup, assert_idle, in_a_child};
 
 everywhere! {
     a_signal_is_awaited
@@ -392,28 +391,15 @@ fn r46_a_listener_kept_beyond_its_run_is_inert(setup: &Setup) {
 }
 
 fn r20_a_domain_that_listens_is_idle(setup: &Setup) {
-    use rustix::time::{ClockId, clock_gettime};
     let _turn = turn();
-    let used = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    };
     setup.run(0, async {
         let (count, handler) = counting();
         signal::on(Kind::USER_1, handler)?;
-        let mut polls = 0;
         let mut signals = signal::signal(Kind::USER_2)?;
         signal::raise(Kind::USER_1)?;
         reaches(&count, 1).await;
-        let before = used();
-        let mut wait = std::pin::pin!(time::timeout(Duration::from_millis(200), signals.recv()));
-        let cut = poll_fn(|cx| {
-            polls += 1;
-            wait.as_mut().poll(cx).map(|result| result.is_err())
-        });
-        assert!(cut.await);
-        let used = used() - before;
-        assert!(used < Duration::from_millis(15), "{used:?} of 200 ms in {polls} polls");
+        let in_vain = async |time| assert!(time::timeout(time, signals.recv()).await.is_err());
+        assert_idle(Duration::from_millis(200), in_vain).await;
         io::Result::Ok(())
     });
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use matou_unix::net::{TcpListener, TcpListenerBuilder, TcpStream, UdpSocket};
 use matou_unix::{call, domain, spawn, time, yield_now};
-use support::{Setup, any, join, listen, pattern};
+use support::{Setup, any, join, listen, nobody_listens, pattern};
 
 everywhere! {
     a_refused_connection_is_an_error
@@ -27,8 +27,7 @@ everywhere! {
 
 fn a_refused_connection_is_an_error(setup: &Setup) {
     setup.run(0, async {
-        let (listener, addr) = listen()?;
-        drop(listener);
+        let (_holder, addr) = nobody_listens()?;
         let error = TcpStream::connect(addr).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         io::Result::Ok(())

@@ -438,7 +438,9 @@ fn r36_a_socket_always_ready_leaves_the_others_their_turn(setup: &Setup) {
             assert!(rounds.get() - before <= 64, "a turn is at most the quanta");
         }
         time::sleep(Duration::from_millis(2)).await; // Timers too.
-        assert!(rounds.get() > 0);
+        while rounds.get() == 0 {
+            time::sleep(Duration::from_millis(2)).await; // The system has not brought the first one yet.
+        }
         busy.cancel().await;
         io::Result::Ok(())
     });

@@ -5,9 +5,11 @@ use std::fs;
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use matou_unix::sync::Trigger;
 use matou_unix::trace::{Event, Trace};
 use matou_unix::{Builder, DomainId, Orphans, Resource, RunError, Task, call, spawn, time, yield_now};
 use serde_json::Value;
@@ -109,8 +111,14 @@ fn a_run_is_recorded() {
         }
         let resource = Resource::new((), |()| {});
         resource.own().map_err(drop)?;
-        let named = Task::new().name("the \"named\" one").pin(DomainId::new(2)).give(&resource).call(pending::<()>).map_err(drop)?;
-        time::sleep(Duration::from_millis(5)).await;
+        let begun = Arc::new(Trigger::new());
+        let begins = begun.clone();
+        let waits = async move || {
+            begins.signal();
+            pending::<()>().await;
+        };
+        let named = Task::new().name("the \"named\" one").pin(DomainId::new(2)).give(&resource).call(waits).map_err(drop)?;
+        begun.wait().await;
         named.cancel().await;
         Ok::<(), ()>(())
     });

@@ -11,11 +11,11 @@ use std::net::{Shutdown, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use matou_unix::net::TcpStream;
 use matou_unix::{DomainId, Orphans, Resource, RunError, Task, Violation, ViolationKind, call, scope, spawn, time};
-use support::{Setup, Watchdog, any, everywhere, listen};
+use support::{Setup, Watchdog, any, await_counts, counts, everywhere, listen};
 
 const WORKERS: usize = 3;
 
@@ -172,17 +172,14 @@ fn violate(setup: &Setup, origin: Origin) -> Violation {
     }
 }
 
-fn count(of: &str) -> usize {
-    std::fs::read_dir(of).unwrap().count()
-}
-
 #[test]
 fn r44_from_everywhere_over_sockets_that_wait() {
     let _watchdog = Watchdog::new("violations");
-    violate(&everywhere()[0], Origin::Main); // Whatever the process opens once, for good.
-    let counts = || (count("/proc/self/fd"), count("/proc/self/task"));
-    let before = counts();
-    for setup in everywhere() {
+    let setups = everywhere();
+    let (_, threads) = counts();
+    violate(&setups[0], Origin::Main); // Whatever the process opens once, for good.
+    let before = await_counts(|now| now.1 <= threads);
+    for setup in setups {
         for origin in ORIGINS {
             for _ in 0..3 {
                 let violation = violate(&setup, origin);
@@ -197,12 +194,7 @@ fn r44_from_everywhere_over_sockets_that_wait() {
                     }
                     other => panic!("{other:?}"),
                 }
-                // A thread that was joined is listed until the kernel has put it away.
-                let patience = Instant::now() + Duration::from_secs(5);
-                while counts() != before && Instant::now() < patience {
-                    std::thread::yield_now();
-                }
-                assert_eq!(counts(), before, "descriptors and threads, {setup:?}, {origin:?}");
+                assert_eq!(await_counts(|now| now == before), before, "descriptors and threads, {setup:?}, {origin:?}");
             }
         }
     }

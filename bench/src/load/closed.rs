@@ -112,7 +112,7 @@ pub(super) mod tests {
         let error = Load::new(address, 64, Waiting::Sleep)
             .and_then(|mut load| {
                 load.open(1)?;
-                load.run(Duration::from_secs(5))
+                load.run(Duration::from_secs(300)) // It ends with the third.
             })
             .unwrap_err();
         assert!(error.to_string().contains("not what was sent"), "{error}");

@@ -105,11 +105,14 @@ fn memory() -> Result<Vec<(String, f64)>, String> {
         .ok_or_else(|| format!("memory says {lines}"))
 }
 
-/// The compiler that counts are true of.
+/// The compiler that counts are true of, and the library whose functions for memory are counted, too.
 fn compiler() -> Result<String, String> {
     let told = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into())).arg("--version").output();
     let told = told.map_err(|error| format!("rustc: {error}"))?;
-    Ok(format!("{} {}", String::from_utf8_lossy(&told.stdout).trim(), std::env::consts::ARCH))
+    let library = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let library = library.map_err(|error| format!("getconf: {error}"))?;
+    let [compiler, library] = [told, library].map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
+    Ok(format!("{compiler} {} {library}", std::env::consts::ARCH))
 }
 
 /// Compares with what is written down, or writes it down.

@@ -3,7 +3,7 @@
 //! `soak SECONDS orderly|rude PROGRAM ARGUMENTS..` starts the program, which is the binary `echo` or something that says the same lines, and
 //! goes through these steps:
 //!
-//! 1. the server at rest: its descriptors, threads and tasks are noted;
+//! 1. the server at rest, that is, when twice in a row it has the same: its descriptors, threads and tasks are noted;
 //! 2. a fifth of the time, but no less than three seconds: load, rest, and its memory is noted. What it has allocated once it may keep;
 //! 3. the rest of the time: load, rest, and all four are looked at again;
 //! 4. the server is asked to stop, and its totals are compared with what the peers have counted.
@@ -34,7 +34,7 @@ use crate::peers::{Account, Manners};
 use crate::server::{Figures, Server};
 
 /// How long the server may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How much the resident set may grow between the two rests, in KiB.
 const GROWTH: u64 = 1536;
 /// The least time of load before the memory is noted.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 fn soak(time: Duration, manners: Manners, command: &[String]) -> Result<(), Vec<String>> {
     let mut server = Server::start(command);
     let account = Account::default();
-    let fresh = server.figures();
+    let fresh = begun(&mut server);
     println!("at rest, fresh:  {fresh}");
 
     let warm = (time / 5).max(WARM);
@@ -115,6 +115,19 @@ fn soak(time: Duration, manners: Manners, command: &[String]) -> Result<(), Vec<
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
+/// What it has when it has begun: it may listen before each of its domains runs.
+fn begun(server: &mut Server) -> Figures {
+    let mut before = server.figures();
+    loop {
+        thread::sleep(SETTLE);
+        let now = server.figures();
+        if now.is_at_rest_as(&before) {
+            return now;
+        }
+        before = now;
+    }
+}
+
 /// Load for this long, then rest until the server is what it was at first, or patience is out; and what it is then.
 fn load(server: &mut Server, time: Duration, manners: Manners, account: &Account, fresh: Figures) -> Figures {
     let deadline = Instant::now() + time;
@@ -124,7 +137,10 @@ fn load(server: &mut Server, time: Duration, manners: Manners, account: &Account
         let now = server.figures();
         if now.is_at_rest_as(&fresh) || Instant::now() >= patience {
             thread::sleep(SETTLE);
-            return server.figures();
+            let settled = server.figures();
+            if settled.is_at_rest_as(&fresh) || Instant::now() >= patience {
+                return settled;
+            }
         }
         thread::sleep(Duration::from_millis(20));
     }

@@ -59,6 +59,14 @@ impl Manners {
             _ => None,
         }
     }
+
+    /// How many numbers stand for kinds of theirs.
+    fn kinds(self) -> u64 {
+        match self {
+            Manners::Orderly => 30,
+            Manners::Rude => 40,
+        }
+    }
 }
 
 /// What all peers have done together.
@@ -79,8 +87,13 @@ pub(crate) fn load(server: &Server, deadline: Instant, manners: Manners, account
         for number in 0..THREADS {
             scope.spawn(move || {
                 let mut random = Random::new(number + 1);
+                // Of every kind there is one to begin with, however few there are in the time.
+                let kinds = manners.kinds();
+                let mut kind = (number + 1) * kinds / THREADS - 1;
                 while going() {
-                    if let Err(problem) = one(addresses, &mut random, manners, account) {
+                    let ended = one(addresses, &mut random, kind, manners, account);
+                    kind = random.within(0..kinds);
+                    if let Err(problem) = ended {
                         let mut problems = account.problems.lock().expect("no peer panics with it");
                         // The first few say enough.
                         if problems.len() < 10 {
@@ -107,20 +120,19 @@ pub(crate) fn load(server: &Server, deadline: Instant, manners: Manners, account
     });
 }
 
-/// One peer of a kind picked by chance.
-fn one(addresses: &[Address], random: &mut Random, manners: Manners, account: &Account) -> Result<(), String> {
+/// One peer of the kind that this number stands for.
+fn one(addresses: &[Address], random: &mut Random, kind: u64, manners: Manners, account: &Account) -> Result<(), String> {
     let address = &addresses[random.within(0..addresses.len() as u64) as usize];
-    let (name, kind): (_, fn(&mut Peer, &mut Random) -> io::Result<()>) =
-        match random.within(0..if manners == Manners::Rude { 40 } else { 30 }) {
-            0..12 => ("talk", talk),
-            12..18 => ("half-close", half_close),
-            18..20 => ("slow reader", slow_reader),
-            20..28 => ("churn", |_, _| Ok(())),
-            28..30 => ("idle", idle),
-            30..36 => ("reset", reset),
-            36..39 => ("never reads", never_reads),
-            _ => ("waits", waits),
-        };
+    let (name, kind): (_, fn(&mut Peer, &mut Random) -> io::Result<()>) = match kind {
+        0..12 => ("talk", talk),
+        12..18 => ("half-close", half_close),
+        18..20 => ("slow reader", slow_reader),
+        20..28 => ("churn", |_, _| Ok(())),
+        28..30 => ("idle", idle),
+        30..36 => ("reset", reset),
+        36..39 => ("never reads", never_reads),
+        _ => ("waits", waits),
+    };
     let mut peer = Peer::connect(address, random.next(), account).map_err(|error| format!("{address:?} refuses a connection: {error}"))?;
     match kind(&mut peer, random) {
         Ok(()) => Ok(()),
@@ -163,11 +175,11 @@ impl Socket {
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        either!(self, stream => { let mut stream = stream; stream.read(buffer) })
+        again(|| either!(self, stream => { let mut stream = stream; stream.read(buffer) }))
     }
 
     fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        either!(self, stream => { let mut stream = stream; stream.write(buffer) })
+        again(|| either!(self, stream => { let mut stream = stream; stream.write(buffer) }))
     }
 
     fn finish(&self) -> io::Result<()> {
@@ -262,6 +274,16 @@ impl Drop for Peer<'_> {
     fn drop(&mut self) {
         self.account.sent.fetch_add(self.sent, Relaxed);
         self.account.received.fetch_add(self.received, Relaxed);
+    }
+}
+
+/// Calls it again if a signal came in between, as one does that lets a stopped process go on: the system begins no call anew that has a timeout.
+fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
     }
 }
 

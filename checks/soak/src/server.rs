@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long an answer or an end may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// What else it may say: a task of a tree, that a domain was too busy to tell its tasks, and that it stops.
-const EXPECTED: [&str; 3] = [", made at ", "matou: not every domain has answered", "stopping: "];
+const PATIENCE: Duration = Duration::from_secs(180);
+/// What it says in the second line of a tree for which a domain was too busy: not all tasks are in it.
+const IN_PART: &str = "matou: not every domain has answered";
+/// What else it may say: a task of a tree, and that it stops.
+const EXPECTED: [&str; 2] = [", made at ", "stopping: "];
 
 /// Where the server listens.
 #[derive(Clone, Debug)]
@@ -84,7 +86,7 @@ pub(crate) struct Server {
     child: Child,
     /// Where it listens.
     pub(crate) addresses: Vec<Address>,
-    /// How many tasks each tree had.
+    /// How many tasks each tree had that was whole.
     trees: Receiver<usize>,
     /// Ends with the server's standard error, and gives its last line and what it should not have said.
     reader: Option<JoinHandle<(Totals, Vec<String>)>>,
@@ -101,13 +103,17 @@ impl Server {
         let (sender, trees) = channel();
         let reader = thread::spawn(move || {
             let (mut totals, mut strange) = (Totals::default(), Vec::new());
+            let mut tree = None;
             for line in lines {
-                if let Some(tasks) = line.strip_prefix("matou: ").and_then(|rest| rest.split(' ').next()?.parse().ok()) {
+                if let Some(tasks) = tree.take().filter(|_| !line.starts_with(IN_PART)) {
                     // The receiver goes with the server.
                     let _ = sender.send(tasks);
+                }
+                if let Some(tasks) = line.strip_prefix("matou: ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok()) {
+                    tree = Some(tasks);
                 } else if let Some(read) = Totals::read(&line) {
                     totals = read;
-                } else if !EXPECTED.iter().any(|words| line.contains(words)) {
+                } else if !line.starts_with(IN_PART) && !EXPECTED.iter().any(|words| line.contains(words)) {
                     strange.push(line);
                 }
             }
@@ -124,8 +130,15 @@ impl Server {
     pub(crate) fn figures(&mut self) -> Figures {
         // Those asked for under load: a signal stands for all that came before it was seen, so that the last one is not known by its number.
         while self.trees.recv_timeout(Duration::from_millis(200)).is_ok() {}
-        ask_for_tree(self.process());
-        let tasks = self.trees.recv_timeout(PATIENCE).expect("the server tells its tasks");
+        let patience = Instant::now() + PATIENCE;
+        let tasks = loop {
+            ask_for_tree(self.process());
+            match self.trees.recv_timeout(Duration::from_secs(1)) {
+                Ok(tasks) => break tasks,
+                // Not in time, or not all of it.
+                Err(_) => assert!(Instant::now() < patience, "the server does not tell its tasks"),
+            }
+        };
         let process = format!("/proc/{}", self.child.id());
         let status = fs::read_to_string(format!("{process}/status")).expect("the server is there");
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok());

@@ -179,7 +179,7 @@ pub async fn until(condition: impl Fn() -> bool) {
 }
 
 /// After this time a test has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Counts tokens.
 #[derive(Clone, Debug, Default)]

@@ -15,6 +15,7 @@ pub mod leak;
 pub mod stacks;
 pub mod wakers;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant as StdInstant};
 
@@ -69,17 +70,40 @@ impl Hand {
     }
 }
 
+/// Where the time comes from.
+#[derive(Debug, Clone)]
+enum Clock {
+    /// The system's, since this moment.
+    Runs(StdInstant),
+    /// It stands still, at so many nanoseconds, and goes on only when a domain sleeps until then: however slow the machine, no time passes meanwhile.
+    Stands(Arc<AtomicU64>),
+}
+
+impl Clock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(match self {
+            Clock::Runs(epoch) => epoch.elapsed().as_nanos() as u64,
+            Clock::Stands(now) => now.load(Ordering::SeqCst),
+        })
+    }
+}
+
 /// The platform: one [`Hand`] a domain.
 #[derive(Debug, Clone)]
 pub struct Threads {
     pub hands: Vec<Arc<Hand>>,
-    epoch: StdInstant,
+    clock: Clock,
 }
 
 impl Threads {
     /// For runs with this many workers.
     pub fn new(workers: usize) -> Threads {
-        Threads { hands: (0..=workers).map(|_| Arc::default()).collect(), epoch: StdInstant::now() }
+        Threads { hands: (0..=workers).map(|_| Arc::default()).collect(), clock: Clock::Runs(StdInstant::now()) }
+    }
+
+    /// With a clock that goes on only while a domain sleeps.
+    pub fn with_time_of_sleeps(self) -> Threads {
+        Threads { clock: Clock::Stands(Arc::default()), ..self }
     }
 
     pub fn hand(&self, domain: usize) -> Arc<Hand> {
@@ -89,7 +113,7 @@ impl Threads {
 
 pub struct ByHand {
     hand: Arc<Hand>,
-    epoch: StdInstant,
+    clock: Clock,
 }
 
 pub struct Bell(Arc<Hand>);
@@ -112,7 +136,7 @@ impl Events for ByHand {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.epoch.elapsed().as_nanos() as u64)
+        self.clock.now()
     }
 
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), &'static str> {
@@ -127,8 +151,12 @@ impl Events for ByHand {
             let left = match wait {
                 Wait::No => break,
                 Wait::Forever => Duration::MAX,
-                Wait::Until(deadline) => deadline.saturating_duration_since(Instant::from_nanos(self.epoch.elapsed().as_nanos() as u64)),
+                Wait::Until(deadline) => deadline.saturating_duration_since(self.clock.now()),
             };
+            if let (Clock::Stands(now), Wait::Until(deadline)) = (&self.clock, wait) {
+                now.fetch_max(deadline.as_nanos(), Ordering::SeqCst);
+                break;
+            }
             if left.is_zero() {
                 break;
             }
@@ -151,7 +179,7 @@ impl Platform for Threads {
     type Events = ByHand;
 
     fn events(&self, domain: DomainId) -> Result<ByHand, &'static str> {
-        Ok(ByHand { hand: self.hand(domain.index()), epoch: self.epoch })
+        Ok(ByHand { hand: self.hand(domain.index()), clock: self.clock.clone() })
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> Result<(), &'static str> {

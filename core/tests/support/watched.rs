@@ -89,6 +89,12 @@ impl Watched {
         }
     }
 
+    /// With a clock that goes on only while a domain sleeps.
+    pub fn with_time_of_sleeps(mut self) -> Self {
+        self.threads = self.threads.with_time_of_sleeps();
+        self
+    }
+
     /// With this fault on this domain.
     pub fn fault(mut self, domain: usize, fault: Fault) -> Self {
         self.faults.push((domain, fault));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 
 use crate::crowd::{Crowd, message};
-use crate::server::{Server, Setup, read_to_end};
+use crate::server::{Server, Setup, again, read_to_end};
 
 /// Sends a byte and waits for it to come back: the server has accepted, and is reading again or about to.
 fn greet(mut stream: &TcpStream) {
@@ -18,13 +18,19 @@ fn greet(mut stream: &TcpStream) {
 }
 
 /// Writes until the server takes no more, and gives how much that was.
-fn fill(mut stream: &TcpStream) -> usize {
+fn fill(server: &Server, mut stream: &TcpStream) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
-    let mut sent = 0;
+    let (mut sent, mut was_asleep) = (0, false);
     loop {
-        match stream.write(&message(0, 1 << 20)[sent % (1 << 20)..]) {
-            Ok(count) => sent += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return sent,
+        match again(|| stream.write(&message(0, 1 << 20)[sent % (1 << 20)..])) {
+            Ok(count) => (sent, was_asleep) = (sent + count, false),
+            // All of it has waited so long, and a server that is to go on with it does not sleep.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if was_asleep {
+                    return sent;
+                }
+                was_asleep = server.is_asleep();
+            }
             Err(error) => panic!("the server should take no more: {error}"),
         }
     }
@@ -59,6 +65,7 @@ fn connect_and_leave(setup: Setup) {
         drop(server.connect());
     }
     others_go_on(&server);
+    server.await_accepted();
     server.await_descriptors(before);
     let totals = server.stop().totals();
     assert_eq!((totals.accepted, totals.failures), (24, 0));
@@ -90,7 +97,7 @@ fn reset_while_the_server_writes(setup: Setup) {
         let stream = server.connect();
         set_socket_recv_buffer_size(&stream, 4_096).unwrap();
         greet(&stream);
-        fill(&stream);
+        fill(&server, &stream);
         if half_closed {
             stream.shutdown(Shutdown::Write).unwrap();
         }
@@ -112,13 +119,13 @@ fn a_peer_that_never_reads(setup: Setup) {
     let before = server.descriptors();
     let mut stream = server.connect();
     greet(&stream);
-    let sent = fill(&stream);
+    let sent = fill(&server, &stream);
     others_go_on(&server);
     stream.shutdown(Shutdown::Write).unwrap();
     let mut received = 0;
     let mut buffer = vec![0; 100_000];
     loop {
-        let count = stream.read(&mut buffer).unwrap();
+        let count = again(|| stream.read(&mut buffer)).unwrap();
         if count == 0 {
             break;
         }

@@ -1,13 +1,13 @@
 //! Limits: of connections, of silence, of descriptors.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crowd::Crowd;
-use crate::server::{Server, Setup, echo, free_address, read_to_end, until};
+use crate::server::{Server, Setup, again, echo, free_address, read_to_end, until};
 
 /// Whether a byte sent comes back within a while. It fails only where the server ended the connection.
 fn answers(mut stream: &TcpStream, within: Duration) -> std::io::Result<bool> {
@@ -19,7 +19,7 @@ fn answers(mut stream: &TcpStream, within: Duration) -> std::io::Result<bool> {
 fn awaits_answer(mut stream: &TcpStream, within: Duration) -> std::io::Result<bool> {
     stream.set_read_timeout(Some(within))?;
     let mut byte = [0];
-    match stream.read(&mut byte) {
+    match again(|| stream.read(&mut byte)) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
         Ok(_) => Ok(true),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(false),
@@ -62,23 +62,47 @@ fn max_connections_over_domains(setup: Setup) {
 
 in_every_mode!(max_connections_over_domains: multi);
 
+/// Gives a connection on which a byte went there and back every few milliseconds, so many times, and the moment before the last; and how many
+/// there were before on which this took as long, once, as a server with this timeout may be kept waiting: on a busy machine that is nobody's fault.
+pub(crate) fn trickles<S>(connect: impl Fn() -> S, times: u32, timeout: Duration) -> (S, Instant, u64)
+where
+    for<'a> &'a S: Read + Write,
+{
+    for late in 0.. {
+        let mut last = Instant::now();
+        let stream = connect();
+        let ended = (0..times).find_map(|time| {
+            if time > 0 {
+                thread::sleep(Duration::from_millis(10));
+            }
+            let before = std::mem::replace(&mut last, Instant::now());
+            let answered = (&stream).write_all(b"!").and_then(|()| (&stream).read_exact(&mut [0]));
+            answered.is_err().then(|| before.elapsed())
+        });
+        match ended {
+            None => return (stream, last, late),
+            Some(silence) => assert!(silence >= timeout, "one that was silent for {silence:?} was ended"),
+        }
+    }
+    unreachable!("they cannot be counted")
+}
+
 /// A silent connection is ended, and so is one whose peer does not read; one that trickles is not.
 fn idle_timeout(setup: Setup) {
+    const TIMEOUT: Duration = Duration::from_millis(150);
     let server = setup.start(&["--idle-timeout", "150ms"]);
     let before = server.descriptors();
-    let silent = server.connect();
-    assert!(answers(&silent, LONG).unwrap());
-    let began = Instant::now();
+    let connect = || server.connect();
+    let (silent, last, late) = trickles(connect, 1, TIMEOUT);
     assert_eq!(read_to_end(&silent), b"");
-    let lasted = began.elapsed();
-    assert!(lasted > Duration::from_millis(50), "{lasted:?}");
+    let lasted = last.elapsed();
+    assert!(lasted > TIMEOUT - SHORT, "{lasted:?}");
 
-    let trickling = server.connect();
-    for _ in 0..30 {
-        assert!(answers(&trickling, LONG).unwrap());
-        thread::sleep(Duration::from_millis(10));
-    }
-    drop(trickling);
+    let (trickling, last, later) = trickles(connect, 30, TIMEOUT);
+    let _ended_already = trickling.shutdown(Shutdown::Write);
+    read_to_end(&trickling);
+    // Its end was in time, or may have been too late, too.
+    let at_last = u64::from(last.elapsed() >= TIMEOUT);
 
     let mut deaf = server.connect();
     deaf.set_write_timeout(Some(LONG)).unwrap();
@@ -88,7 +112,9 @@ fn idle_timeout(setup: Setup) {
 
     server.await_descriptors(before);
     let totals = server.stop().totals();
-    assert_eq!((totals.accepted, totals.failures, totals.of("idle")), (3, 2, 2), "{totals:?}");
+    let (late, idle) = (late + later, totals.of("idle"));
+    assert_eq!((totals.accepted, totals.failures), (3 + late, idle), "{totals:?}");
+    assert!((2 + late..=2 + late + at_last).contains(&idle), "{late} or {at_last} more were late: {totals:?}");
 }
 
 in_every_mode!(idle_timeout);
@@ -111,22 +137,25 @@ fn out_of_descriptors(setup: Setup) {
     let all: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     // Every one is answered, turned away, or waits because another domain has the last descriptor; none of
     // those inside is harmed by it.
-    let (mut inside, mut waiting, mut away) = (Vec::new(), Vec::new(), 0);
-    for stream in all {
-        match answers(&stream, SHORT) {
-            Ok(true) => inside.push(stream),
-            Ok(false) => waiting.push(stream),
-            Err(_) => away += 1,
-        }
-    }
-    assert!(inside.len() >= 20, "{} of 100 were let in", inside.len());
-    assert!(away > 0, "nobody was turned away, and {} wait", waiting.len());
+    // Whoever was turned away already may be told so here.
+    let (mut waiting, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|mut stream| stream.write_all(b"!").is_ok());
+    let (mut inside, mut away) = (Vec::new(), gone.len());
+    until(
+        || {
+            for stream in std::mem::take(&mut waiting) {
+                match awaits_answer(&stream, SHORT) {
+                    Ok(true) => inside.push(stream),
+                    Ok(false) => waiting.push(stream),
+                    Err(_) => away += 1,
+                }
+            }
+            inside.len() >= 20 && away > 0
+        },
+        || String::from("twenty of a hundred should be let in, and some be turned away"),
+    );
 
-    let used = server.processor_time();
     assert!(inside.iter().all(|stream| answers(stream, LONG).unwrap()));
-    thread::sleep(Duration::from_millis(300));
-    let used = server.processor_time().saturating_sub(used);
-    assert!(used <= Duration::from_millis(100), "it used {used:?} of processor time while it could not accept");
+    server.assert_idle(Duration::from_millis(100));
 
     let served = inside.len() as u64;
     drop((inside, waiting));
@@ -171,9 +200,8 @@ fn no_descriptor_at_all(setup: Setup) {
     let limit = server.limit_descriptors(Some(3));
     let outside = server.connect();
     assert!(!answers(&outside, SHORT).unwrap());
-    let used = server.processor_time();
-    assert!(!awaits_answer(&outside, Duration::from_millis(300)).unwrap());
-    assert!(server.processor_time() - used <= Duration::from_millis(30));
+    server.assert_idle(Duration::from_millis(30));
+    assert!(!awaits_answer(&outside, SHORT).unwrap());
     server.limit_descriptors(limit);
     assert!(awaits_answer(&outside, LONG).unwrap());
     drop(outside);

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -122,12 +122,9 @@ fn live_line() {
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap();
-    let end = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    let child = echo()
-        .args(["--listen", "127.0.0.1:0", "--domains", "0", "--stats", "10ms"])
-        .stderr(Stdio::from(OwnedFd::from(end)))
-        .spawn()
-        .unwrap();
+    // It is the server's, and not what this process is ended with if it has no other.
+    let end = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let child = echo().args(["--listen", "127.0.0.1:0", "--domains", "0", "--stats", "10ms"]).stderr(Stdio::from(end)).spawn().unwrap();
     let server = Server::bare(child);
     let mut screen = File::from(terminal);
     let mut seen = String::new();
@@ -137,7 +134,7 @@ fn live_line() {
         seen += std::str::from_utf8(&buffer[..count]).unwrap();
     }
     server.signal(rustix::process::Signal::TERM);
-    while !seen.contains("total: ") {
+    while !(seen.contains("total: ") && seen.ends_with('\n')) {
         let count = screen.read(&mut buffer).unwrap();
         seen += std::str::from_utf8(&buffer[..count]).unwrap();
     }

@@ -4,7 +4,7 @@
 //! the server is never held up by it, and handed out line by line with a deadline.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,10 +12,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 
 /// How long anything may take before a test gives up. Generous: the machine may be busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Whether this system has io_uring: not every kernel does, or lets it be used.
 pub(crate) fn has_uring() -> bool {
@@ -82,6 +83,8 @@ impl Server {
         can_open(0);
         let mut server = Server::bare(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary can be started"));
         let stderr = server.child.stderr.take().expect("it was piped");
+        // A line without room is lost, and the thread that reads may come late; where it may not be larger it stays as it is.
+        let _ = fcntl_setpipe_size(&stderr, 1 << 20);
         let (sender, lines) = channel();
         thread::spawn(move || {
             // The receiver goes with the server; what is said afterwards is of no interest.
@@ -159,6 +162,41 @@ impl Server {
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
         Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a small number")
+    }
+
+    /// Whether each of its threads waits for something.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the server is there");
+        // One that ended meanwhile has no state any more. The state follows the name, which is in parentheses.
+        let mut states = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        states.all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')))
+    }
+
+    /// Sees that while all it has waits it uses no more processor time than this, of 300 ms. What it began before, and what a busy machine puts
+    /// down to it, is over soon; one that is busy never rests.
+    pub(crate) fn assert_idle(&self, most: Duration) {
+        until(
+            || {
+                let before = self.processor_time();
+                thread::sleep(Duration::from_millis(300));
+                self.processor_time() - before <= most
+            },
+            || String::from("the server uses processor time, and has nothing to do"),
+        );
+    }
+
+    /// Waits until nobody is left who is connected and not accepted: the system keeps them in a queue for each listener, and no descriptor of
+    /// the server's tells of them.
+    pub(crate) fn await_accepted(&self) {
+        // Columns of /proc/net/tcp: the number, the address, the peer's, the state (0A listens), the lengths of the queues.
+        let SocketAddr::V4(address) = self.address else { panic!("{} has a table of its own", self.address) };
+        let address = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
+        let is_queued = |line: &str| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            matches!(columns[..], [_, here, _, "0A", queues, ..] if here == address && !queues.ends_with(":00000000"))
+        };
+        let table = || fs::read_to_string("/proc/net/tcp").expect("the system has TCP");
+        until(|| !table().lines().any(is_queued), || String::from("the server does not accept"));
     }
 
     /// Waits until it refuses connections.
@@ -289,6 +327,16 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool, problem: impl Fn() -> Strin
     while !is_so() {
         assert!(Instant::now() < deadline, "{}", problem());
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Calls it again if a signal came in between, as one does that lets a stopped process go on: the system begins no call anew that has a timeout.
+pub(crate) fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What cannot be done is said in one line, with the status a script can act on.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -148,8 +148,13 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Folder {
-        let folder = Folder(env::temp_dir().join(format!("matou-echo-{name}-{}", process::id())));
-        fs::create_dir(&folder.0).unwrap();
+        // Another process of this number may have been killed, and have left its own.
+        let mut paths = (0_u32..).map(|number| env::temp_dir().join(format!("matou-echo-{name}-{}-{number}", process::id())));
+        let is_made = |path: &PathBuf| match fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            made => made.map(|()| true).unwrap(),
+        };
+        let folder = Folder(paths.find(is_made).expect("one is free"));
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
         folder
     }

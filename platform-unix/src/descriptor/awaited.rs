@@ -51,6 +51,11 @@ pub(crate) trait Call<S> {
     /// Which way its bytes go.
     fn direction(&self) -> Direction;
 
+    /// Whether to try it though nobody was resumed for it. Where not, it is as if it had found nothing.
+    fn is_worth_trying(&self, _source: &S) -> bool {
+        true
+    }
+
     /// The system call, on the domain with this reactor.
     fn call(&mut self, source: &S, current: Option<&DomainReactor>) -> io::Result<Self::Output>;
 
@@ -161,7 +166,7 @@ impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
 }
 
 impl<'a, H: Holder, C> Awaited<'a, H, C> {
-    fn new(holder: &'a H, call: C) -> Self {
+    pub(crate) fn new(holder: &'a H, call: C) -> Self {
         Awaited { holder, call, point: None, counted: false, stage: Stage::New }
     }
 
@@ -177,7 +182,12 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
             {
                 return Some(result);
             }
-            source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>, current| call.call(source, current))
+            source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>, current| {
+                if !resumed && !call.is_worth_trying(source) {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                call.call(source, current)
+            })
         })
     }
 
@@ -226,4 +236,49 @@ fn poll_wait(point: &mut Point, cx: &mut Context<'_>, arm: impl FnOnce(PointId) 
 pub(crate) async fn wait<T: AsFd>(source: &Source<T>, direction: Direction) -> io::Result<()> {
     let mut point = Point::new()?;
     poll_fn(|cx| poll_wait(&mut point, cx, |id| source.arm(direction, id))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    struct Reluctant<'a> {
+        log: &'a RefCell<Vec<&'static str>>,
+    }
+
+    impl Call<Source<UnixStream>> for Reluctant<'_> {
+        type Output = ();
+        const READS: bool = false;
+
+        fn direction(&self) -> Direction {
+            Direction::Read
+        }
+
+        fn is_worth_trying(&self, _source: &Source<UnixStream>) -> bool {
+            self.log.borrow_mut().push("asked");
+            false
+        }
+
+        fn call(&mut self, _source: &Source<UnixStream>, _current: Option<&DomainReactor>) -> io::Result<()> {
+            self.log.borrow_mut().push("tried");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_not_worth_trying_is_tried_after_an_event() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.write_all(b"meow").unwrap();
+        let log = RefCell::default();
+        crate::run(async {
+            let source = Source::new(ours);
+            Awaited::new(&source, Reluctant { log: &log }).await
+        })
+        .unwrap();
+        assert_eq!(log.into_inner(), ["asked", "tried"]);
+    }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
@@ -14,9 +15,9 @@ use super::options::TcpListenerBuilder;
 use super::socket::socket;
 use super::stream::TcpStream;
 use super::sys;
-use crate::descriptor::awaited::{Holder, perform};
+use crate::descriptor::awaited::{Awaited, Call, Holder};
 use crate::descriptor::source::Source;
-use crate::reactor::Direction;
+use crate::reactor::{Direction, DomainReactor};
 
 /// A TCP socket that accepts connections.
 ///
@@ -138,14 +139,35 @@ pub(crate) async fn accept_with<A>(
     address: impl Fn(Option<SocketAddrAny>) -> io::Result<A>,
 ) -> io::Result<(OwnedFd, A)> {
     loop {
-        let accepted = perform(holder, Direction::Read, |listener| {
-            let (fd, peer) = sys::accept(listener.as_fd())?;
-            Ok((fd, address(peer)?))
-        });
-        match accepted.await {
+        match Awaited::new(holder, Accept { address: &address }).await {
             Err(error) if was_given_up(&error) => {}
             result => return result,
         }
+    }
+}
+
+/// Takes a connection out of the queue.
+struct Accept<'a, F> {
+    address: &'a F,
+}
+
+impl<T: AsFd, A, F: Fn(Option<SocketAddrAny>) -> io::Result<A>> Call<Source<T>> for Accept<'_, F> {
+    type Output = (OwnedFd, A);
+    const READS: bool = false;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
+
+    /// Linux makes a socket before it looks into the queue: to find nothing there costs more than ten times as much as to ask. And nothing is
+    /// found after each connection that came alone.
+    fn is_worth_trying(&self, listener: &Source<T>) -> bool {
+        !matches!(poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
+    }
+
+    fn call(&mut self, listener: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<Self::Output> {
+        let (fd, peer) = sys::accept(listener.as_fd())?;
+        Ok((fd, (self.address)(peer)?))
     }
 }
 

@@ -5,14 +5,14 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use matou_unix::net::{TcpListener, TcpStream, UnixListener};
 use matou_unix::{Builder, Outcome, Reactor, RunError};
@@ -102,7 +102,8 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    const PATIENCE: Duration = Duration::from_secs(90);
+    /// Generous: it begins before a test's turn has come, where tests take turns, and the machine may be busy.
+    const PATIENCE: Duration = Duration::from_secs(300);
 
     pub fn new(name: &'static str) -> Watchdog {
         let (done, waiting): (Sender<()>, Receiver<()>) = channel();
@@ -191,8 +192,16 @@ pub fn full_queue() -> io::Result<FullQueues> {
         let (to_tcp, to_unix) = (socket(AddressFamily::INET)?, socket(AddressFamily::UNIX)?);
         let (_connected, _full) = (connect(&to_tcp, &tcp.local_addr()?), connect(&to_unix, &unix_address));
         queued.extend([to_tcp, to_unix]);
+        // The first is in the queue before the next one asks: on a busy machine the system is late with it.
+        await_readable(&tcp);
     }
     Ok(FullQueues { tcp, unix: UnixListener::try_from(unix)?, path, _queued: queued })
+}
+
+/// Blocks until there is something to receive or to accept.
+fn await_readable(socket: &impl AsFd) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    while poll(&mut [PollFd::new(socket, PollFlags::IN)], None) != Ok(1) {}
 }
 
 /// Two connected streams.
@@ -238,6 +247,49 @@ pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Outp
         }
     })
     .await
+}
+
+/// An address of this machine at which nobody listens, and which nobody else can have: it is bound.
+pub fn nobody_listens() -> io::Result<(OwnedFd, SocketAddr)> {
+    let holder = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)?;
+    rustix::net::bind(&holder, &any())?;
+    let addr = SocketAddr::try_from(rustix::net::getsockname(&holder)?)?;
+    Ok((holder, addr))
+}
+
+/// How many descriptors and threads this process has.
+pub fn counts() -> (usize, usize) {
+    let count = |of| std::fs::read_dir(of).unwrap().count();
+    (count("/proc/self/fd"), count("/proc/self/task"))
+}
+
+/// Waits until there are as many, as a thread that was joined is listed until the kernel has put it away; and gives how many there are.
+pub fn await_counts(is_so: impl Fn((usize, usize)) -> bool) -> (usize, usize) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !is_so(counts()) && Instant::now() < patience {
+        thread::sleep(Duration::from_micros(100));
+    }
+    counts()
+}
+
+/// Sees that a wait of `time` costs this thread next to no processor time. It waits again where that was much: a busy machine has what it takes
+/// away put down to who runs, and who does not rest uses as much each time.
+pub async fn assert_idle(time: Duration, mut wait: impl AsyncFnMut(Duration)) {
+    use rustix::time::{ClockId, clock_gettime};
+    let used = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let mut costs = Vec::new();
+    for _ in 0..10 {
+        let before = used();
+        wait(time).await;
+        costs.push(used() - before);
+        if costs.last().is_some_and(|cost| *cost < Duration::from_millis(15)) {
+            return;
+        }
+    }
+    panic!("an idle domain used {costs:?} of {time:?} each");
 }
 
 /// Bytes that tell where they belong.
