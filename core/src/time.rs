@@ -120,7 +120,7 @@ pub fn now() -> Instant {
 /// ```
 ///
 /// # Panics
-/// When polled outside a run, or on another domain or in another run than the one it began in, before its time has come.
+/// When polled outside a run, or on another domain or in another run than the one it began in.
 ///
 /// # Cancellation
 /// Dropped early it leaves nothing behind.
@@ -152,7 +152,7 @@ enum Deadline {
 pub struct Sleep {
     node: TimerNode,
     asked: Cell<Deadline>,
-    /// The domain in whose queue it is or was.
+    /// The domain in whose queue it is or was, until it has said that its time came.
     epoch: Cell<Option<Epoch>>,
     _local: PhantomData<*mut ()>,
 }
@@ -181,22 +181,28 @@ impl Sleep {
         drop(self.node.set_waker(None));
     }
 
-    /// Polls it where its time has not come yet, as far as one knows. It is pinned.
+    /// Polls it where it has not said yet that its time came. It is pinned.
     fn poll_on(&self, domain: &Domain, cx: &Context<'_>) -> Poll<()> {
-        let now = domain.now();
-        match self.epoch.get() {
-            None => {
-                self.node.set_deadline(match self.asked.get() {
-                    Deadline::In(duration) => now + duration,
-                    Deadline::At(instant) => instant,
-                });
-                self.epoch.set(Some(domain.epoch()));
+        if let Some(epoch) = self.epoch.get() {
+            assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in");
+            // Its queue found it, and need not ask the clock again.
+            if self.node.has_fired() {
+                self.epoch.set(None);
+                return Poll::Ready(());
             }
-            Some(epoch) => assert!(epoch == domain.epoch(), "a sleep was polled in another run than the one it began in"),
+        }
+        let now = domain.now();
+        if self.epoch.get().is_none() {
+            self.node.set_deadline(match self.asked.get() {
+                Deadline::In(duration) => now + duration,
+                Deadline::At(instant) => instant,
+            });
+            self.epoch.set(Some(domain.epoch()));
         }
         if now >= self.node.deadline() && self.node.deadline() != Instant::MAX {
             self.unlink();
             self.node.fire();
+            self.epoch.set(None);
             return Poll::Ready(());
         }
         let old = self.node.set_waker(Some(cx.waker().clone()));
@@ -213,8 +219,8 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // That it waited was an effect; that it waits no more is none.
-        if self.node.has_fired() {
+        if self.node.has_fired() && self.epoch.get().is_none() {
+            // It has said so before.
             return Poll::Ready(());
         }
         let this = self.as_ref().get_ref();

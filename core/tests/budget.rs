@@ -468,6 +468,10 @@ async fn ready_effects() -> Vec<Ready> {
     turn().await;
     let (promise, one, first, all) = (ended().await, ended().await, ended().await, ended().await);
     let empty: Orphans<()> = Orphans::new();
+    let mut fired = Box::pin(sleep(Duration::from_millis(1)));
+    assert!(poll_fn(|cx| Poll::Ready(fired.as_mut().poll(cx).is_pending())).await);
+    sleep(Duration::from_millis(2)).await;
+    assert!(fired.is_elapsed());
     vec![
         ("a promise", Box::pin(async move { promise.await.unwrap() })),
         ("await_one", Box::pin(async move { await_one(&mut vec![one]).await.unwrap().unwrap() })),
@@ -477,6 +481,7 @@ async fn ready_effects() -> Vec<Ready> {
         ("Orphans::next", Box::pin(async move { orphans.next().await.unwrap().unwrap() })),
         ("Orphans::next of none", Box::pin(async move { assert!(empty.next().await.is_none()) })),
         ("a sleep that is over", Box::pin(sleep(Duration::ZERO))),
+        ("a sleep that has fired", fired),
         ("a registration that fails", Box::pin(async { Point::new().unwrap().suspend(|_| Err(())).await.unwrap_err() })),
         ("poll_budget", Box::pin(poll_fn(poll_budget))),
         ("a scope", Box::pin(scope(poll_fn(poll_budget)))),

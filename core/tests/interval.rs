@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use matou_core::platform::{Events, NoInterrupt, Platform, Signals, Wait};
-use matou_core::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, now, sleep};
-use matou_core::{Config, DomainId, Outcome, PointId, RunError, run, spawn};
+use matou_core::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, now, sleep, sleep_until};
+use matou_core::{Config, DomainId, Outcome, PointId, RunError, run, spawn, yield_now};
 
 /// The platform: one domain, and a clock in the test's hand.
 #[derive(Clone, Default)]
@@ -288,7 +288,7 @@ fn a_sleep_that_is_reset_waits_for_its_new_time() {
     on(&clock, main).unwrap();
 }
 
-/// Its queue finds that its time has come, whoever looks first afterwards: it asks no clock again, and may be looked at by a task with no budget.
+/// Its queue finds that its time has come, before anybody looks at it. What it said it says again, for nothing.
 #[test]
 fn a_sleep_whose_time_came_has_elapsed_before_it_is_looked_at() {
     let clock = Virtual::default();
@@ -306,6 +306,24 @@ fn a_sleep_whose_time_came_has_elapsed_before_it_is_looked_at() {
         assert!(second.as_mut().poll(&mut cx).is_pending());
         second.await;
         assert_eq!(now(), Instant::from_nanos(200));
+    };
+    on(&clock, main).unwrap();
+}
+
+#[test]
+fn the_last_instant_never_comes() {
+    let clock = Virtual::default();
+    let main = async {
+        let mut never = pin!(sleep_until(Instant::MAX));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(never.as_mut().poll(&mut cx).is_pending());
+        clock.work(u64::MAX);
+        // The domain looks at its timers.
+        for _ in 0..300 {
+            yield_now().await;
+        }
+        assert_eq!(now(), Instant::MAX);
+        assert!(!never.is_elapsed() && never.as_mut().poll(&mut cx).is_pending());
     };
     on(&clock, main).unwrap();
 }

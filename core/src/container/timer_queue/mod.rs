@@ -249,10 +249,10 @@ impl TimerQueue {
         }
     }
 
-    /// Takes the earliest timer out if its time has come, and gives its waker. It has fired then.
+    /// Takes the earliest timer out if its time has come, and gives its waker. It has fired then. For `Instant::MAX` it never has.
     #[inline]
     pub(crate) fn pop_expired(&self, now: Instant) -> Option<Option<Waker>> {
-        self.pop(now, |timer| {
+        self.pop(now.min(Instant::from_nanos(u64::MAX - 1)), |timer| {
             timer.fire();
             timer.waker.take()
         })
