@@ -7,7 +7,7 @@ mod support;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
@@ -25,6 +25,8 @@ everywhere! {
     a_look_and_a_read_dropped_in_between_take_nothing
     the_end_and_a_reset_are_told
     what_stands_behind_a_border_is_left_there
+    reads_that_are_begun_and_dropped_are_not_regular
+    an_end_that_comes_with_bytes_is_told_behind_them
     a_stream_that_is_dropped_is_closed_at_once
     r45_it_is_read_on_elsewhere
     r45_it_is_converted_elsewhere
@@ -250,44 +252,113 @@ fn the_end_and_a_reset_are_told(setup: &Setup) {
     });
 }
 
-/// Who reads regularly may want a descriptor now and then, by a call of its own: a read takes nothing behind one.
-fn what_stands_behind_a_border_is_left_there(setup: &Setup) {
+/// A read takes nothing behind a border, which a descriptor makes: that is there for a call of one's own.
+async fn stops_at_borders(one: &UnixStream, other: &UnixStream) -> io::Result<()> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let stdin = io::stdin();
+    let writes = async {
+        for message in [b"head", b"body"] {
+            let fds = [stdin.as_fd()];
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+            sendmsg(one, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
+        }
+        io::Result::Ok(())
+    };
+    let mut buf = [0; 4096];
+    let (read, written) = join(other.read(&mut buf), writes).await;
+    written?;
+    let length = read?;
+    assert_eq!(&buf[..length], b"head");
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let (mut control, mut body) = (RecvAncillaryBuffer::new(&mut space), [0; 8]);
+    let received = recvmsg(other, &mut [IoSliceMut::new(&mut body)], &mut control, RecvFlags::DONTWAIT)?;
+    assert_eq!((received.bytes, &body[..4]), (4, &b"body"[..]));
+    assert!(control.drain().any(|message| matches!(message, RecvAncillaryMessage::ScmRights(_))));
+    Ok(())
+}
+
+/// Reads are begun one after the other, and none waits until the system is asked.
+async fn begin_and_drop(stream: &UnixStream) {
+    let mut buf = [0; 4096];
+    for _ in 0..8 {
+        let mut read = pin!(stream.read(&mut buf));
+        assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
+    }
+}
+
+/// Who reads regularly may want a descriptor now and then.
+fn what_stands_behind_a_border_is_left_there(setup: &Setup) {
     setup.run(0, async {
         let (one, other) = UnixStream::pair()?;
-        let stdin = io::stdin();
         let writes = async {
             for _ in 0..8 {
                 one.write_all(b"meow").await?;
                 one.read_exact(&mut [0]).await?;
             }
-            for message in [b"head", b"body"] {
-                let fds = [stdin.as_fd()];
-                let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-                let mut control = SendAncillaryBuffer::new(&mut space);
-                assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-                sendmsg(&one, &[IoSlice::new(message)], &mut control, SendFlags::empty())?;
-            }
             io::Result::Ok(())
         };
         let reads = async {
-            let mut buf = [0; 64];
             for _ in 0..8 {
-                assert_eq!(other.read(&mut buf).await?, 4);
+                assert_eq!(other.read(&mut [0; 64]).await?, 4);
                 other.write_all(b"x").await?;
             }
-            let length = other.read(&mut buf).await?;
-            io::Result::Ok(buf[..length].to_vec())
+            io::Result::Ok(())
         };
         let (read, written) = join(reads, writes).await;
-        written?;
-        assert_eq!(read?, b"head");
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let (mut control, mut body) = (RecvAncillaryBuffer::new(&mut space), [0; 8]);
-        let received = recvmsg(&other, &mut [IoSliceMut::new(&mut body)], &mut control, RecvFlags::DONTWAIT)?;
-        assert_eq!((received.bytes, &body[..4]), (4, &b"body"[..]));
-        assert!(control.drain().any(|message| matches!(message, RecvAncillaryMessage::ScmRights(_))));
+        written.and(read)?;
+        stops_at_borders(&one, &other).await
+    });
+}
+
+fn reads_that_are_begun_and_dropped_are_not_regular(setup: &Setup) {
+    setup.run(0, async {
+        // Before the system was asked for the first time,
+        let (one, other) = UnixStream::pair()?;
+        begin_and_drop(&other).await;
+        stops_at_borders(&one, &other).await?;
+        // and under the number of a stream that was read regularly until just now, unless another test has taken that.
+        let (one, other) = loop {
+            let (near, far) = regular().await?;
+            let number = near.as_fd().as_raw_fd();
+            drop(near);
+            let (one, other) = UnixStream::pair()?;
+            match number {
+                _ if other.as_fd().as_raw_fd() == number => break (one, other),
+                _ if one.as_fd().as_raw_fd() == number => break (other, one),
+                _ => drop(far),
+            }
+        };
+        begin_and_drop(&other).await;
+        stops_at_borders(&one, &other).await
+    });
+}
+
+/// What ends a stream comes with bytes, before they are looked at.
+fn an_end_that_comes_with_bytes_is_told_behind_them(setup: &Setup) {
+    setup.run(0, async {
+        let mut buf = [0; 4096];
+        for _ in 0..5 {
+            let (near, far) = regular().await?;
+            far.write_all(b"meow").await?;
+            far.set_linger(Some(Duration::ZERO))?;
+            drop(far);
+            assert_eq!(near.read(&mut buf).await?, 4);
+            assert_eq!(near.read(&mut buf).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+            let (near, far) = regular().await?;
+            let (read, ended) = join(near.read(&mut buf), async {
+                for_a_while().await;
+                far.write_all(b"meow").await?;
+                near.shutdown(Shutdown::Read)
+            })
+            .await;
+            ended?;
+            assert_eq!(read?, 4);
+            assert_eq!(near.read(&mut buf).await?, 0);
+        }
         io::Result::Ok(())
     });
 }

@@ -26,7 +26,7 @@
 //! are what its next read has. So between two reads a stream has nothing that it could leave behind on a domain. While a read
 //! waits (`readers`), it may have; then who uses the stream elsewhere has it fetched first, and who closes it there leaves the closing to
 //! the domain where it waits. Where it `rests`, between two reads, its domain may be ready to put something aside, and does not: that is taken back on
-//! that domain, and matters nowhere else.
+//! that domain, and matters nowhere else, but that the kernel has the descriptor open until then.
 //!
 //! *Foreign first*: `AsFd` may be implemented by users, and the calls of an `Async` are theirs. They run before or after anything
 //! here or in the reactor is borrowed, never while it is.

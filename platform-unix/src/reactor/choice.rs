@@ -29,8 +29,8 @@ pub enum Reactor {
     /// What comes for a read of a stream that waits is received by the kernel, into a buffer of the domain. A read that is dropped takes that
     /// back, which costs a call; what came all the same is the stream's next read's, and converting such a stream has a condition:
     /// see [`TcpStream::unread`](crate::net::TcpStream::unread). A TCP stream that is read regularly is received from again and again by the
-    /// kernel (Linux 6.18), never more than the read that waits has room for. What waits on one domain, or has just been read there, and is dropped on another
-    /// is closed when the first looks at its events the next time. Two things are better asked of another reactor: descriptors that come with the bytes of a stream on
+    /// kernel (Linux 6.18), never more than the read that waits has room for. What waits on one domain, or has just been read there, and is dropped on another,
+    /// converted or not, is closed when the first looks at its events the next time. Two things are better asked of another reactor: descriptors that come with the bytes of a stream on
     /// which a read waits (`SCM_RIGHTS`) are lost if that read is dropped; and for a socket with something in its error queue (time stamps,
     /// zero-copy sends) the kernel receives on a thread of its own. A thread whose run has ended may find a call interrupted once, as by a signal, when the
     /// kernel clears up after its ring.

@@ -104,7 +104,7 @@ impl Uring {
             changed: Vec::new(),
             unwanted: Vec::new(),
             resting: Vec::new(),
-            turn: 0,
+            turn: 1,
             bell: bell.as_fd().as_raw_fd(),
             watches_bell: false,
             rung: false,
@@ -157,7 +157,7 @@ impl Uring {
 
     /// Waits, notes what happened, resumes who waited for it, and answers the bell.
     pub(super) fn select(&mut self, wait: Wait, bell: &Bell, table: &mut Table, resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
-        self.turn = self.turn.wrapping_add(1);
+        self.turn = self.turn.checked_add(1).unwrap_or(1);
         self.follow(table)?;
         let sleep = match wait {
             _ if std::mem::take(&mut self.rung) => {

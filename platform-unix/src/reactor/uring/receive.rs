@@ -64,7 +64,7 @@ pub(super) struct Receiving {
     ahead: Ahead,
     /// How many bytes the receive under way may still bring, if it is one that is repeated, and was not given up.
     repeated: u16,
-    /// The turn in which the last read ended.
+    /// The turn in which the last read ended, until the next one waits. Zero is none.
     ended: u16,
     /// How many bytes came last.
     last: u16,
@@ -100,7 +100,8 @@ impl Uring {
     pub(in crate::reactor) fn want(&mut self, index: usize, room: usize) {
         let room = u16::try_from(room).unwrap_or(u16::MAX);
         let receiving = &mut self.entries[index].receiving;
-        receiving.regular = if receiving.ended == self.turn { REGULAR.min(receiving.regular + 1) } else { 0 };
+        let at_once = std::mem::take(&mut receiving.ended) == self.turn;
+        receiving.regular = if at_once { REGULAR.min(receiving.regular + 1) } else { 0 };
         receiving.resting = false;
         if (1..=room).contains(&receiving.repeated) {
             return;
@@ -136,7 +137,8 @@ impl Uring {
 
     /// There may be another file under this number from now on.
     pub(super) fn begin_anew(&mut self, index: usize) {
-        self.entries[index].receiving.regular = 0;
+        let receiving = &mut self.entries[index].receiving;
+        (receiving.regular, receiving.ended) = (0, 0);
         self.rest_no_more_at(index);
     }
 
