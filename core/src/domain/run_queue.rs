@@ -39,12 +39,9 @@ impl Brood {
         Brood(if queued { Brood::AROUND } else { Brood::AHEAD } | matches!(line, Line::Ordinary) as u8)
     }
 
-    const fn line(self) -> Option<Line> {
-        match self.0 {
-            0 => None,
-            bits if bits & Brood::ORDINARY != 0 => Some(Line::Ordinary),
-            _ => Some(Line::Resumed),
-        }
+    /// Of one that is somewhere.
+    const fn line(self) -> Line {
+        if self.0 & Brood::ORDINARY != 0 { Line::Ordinary } else { Line::Resumed }
     }
 
     pub(crate) const fn to_bits(self) -> u8 {
@@ -139,26 +136,25 @@ impl RunQueue {
     /// As for `push`.
     #[inline(never)]
     unsafe fn push_one_more(&self, task: TaskRef, brood: Brood, queued: bool) -> Brood {
-        let line = match brood.line() {
-            Some(line) if !self.line(line).is_empty() => line,
-            _ => self.took.get(),
-        };
+        let line = if self.line(brood.line()).is_empty() { self.took.get() } else { brood.line() };
         // SAFETY: promised by the caller.
         unsafe { self.line(line).push_back(task) };
         Brood::new(line, queued)
     }
 
-    /// The task with this brood was taken last: its children that stood before it in that line have run. Gives the brood as it is then.
+    /// The task with this brood, which is somewhere, was taken last: its children that stood before it in that line have run. Gives the brood as it
+    /// is then.
     #[must_use]
     #[inline]
     pub(crate) fn settled(&self, brood: Brood) -> Brood {
         let took = self.took.get();
-        match brood.line() {
-            // Mostly.
-            _ if brood == Brood::new(took, false) => Brood::NONE,
-            Some(line) if line != took => brood,
-            Some(line) if brood.0 & Brood::AROUND != 0 => Brood::new(line, false),
-            _ => Brood::NONE,
+        if brood == Brood::new(took, false) {
+            // So it is mostly.
+            Brood::NONE
+        } else if brood.line() == took {
+            Brood::new(took, false)
+        } else {
+            brood
         }
     }
 
