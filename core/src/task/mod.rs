@@ -61,13 +61,13 @@ pub(crate) type TaskRef = NonNull<Header>;
 /// What every task begins with.
 ///
 /// In this order: what a wake and a poll touch comes last, beside the beginning of the future. With a million tasks each line of theirs comes from
-/// memory, and this is one of them, or two.
+/// memory, and this is one of them, or two. And so that there is no gap where pointers have 32 bits.
 #[repr(C, align(16))]
 pub(crate) struct Header {
-    pub(crate) born: &'static Location<'static>,
     /// The first child that was forgotten and has ended: all that is kept of it.
     #[cfg(not(feature = "alloc"))]
     pub(crate) forgotten: Cell<Option<(TaskId, &'static Location<'static>)>>,
+    pub(crate) born: &'static Location<'static>,
     pub(crate) parent: Parent,
     pub(crate) waker: Cell<Option<Waker>>,
     siblings: Links<Header>,
@@ -76,8 +76,8 @@ pub(crate) struct Header {
     inbox: Next<Header>,
     run: Next<Header>,
     pub(crate) home: NonNull<Mailbox<InboxChain>>,
-    pub(crate) id: TaskId,
     vtable: &'static VTable,
+    pub(crate) id: TaskId,
     pub(crate) state: State,
     pub(crate) home_flags: Flags,
     pub(crate) parent_flags: Flags,
