@@ -196,9 +196,7 @@ impl State {
 
     /// So many holders less, of those that the caller has, who keeps another.
     pub(crate) fn let_go(&self, going: u32) {
-        if going > 0 {
-            self.0.fetch_sub(going * HOLDER, Ordering::AcqRel);
-        }
+        self.0.fetch_sub(going * HOLDER, Ordering::AcqRel);
     }
 
     /// Edge 5.
