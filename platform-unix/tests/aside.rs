@@ -7,7 +7,6 @@ mod support;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -137,18 +136,17 @@ fn what_it_carries_is_taken_before_it_is_converted(setup: &Setup) {
             woken_by(&mut read, far.write_all(b"meow")).await?;
             drop(read);
             let unread = if careful { near.unread() } else { Vec::new() };
-            let converted = catch_unwind(AssertUnwindSafe(|| near.into_std()));
+            let converted = near.into_std();
             assert_eq!(converted.is_err(), !careful && setup.reactor == Reactor::Uring);
             match converted {
-                Ok(near) => {
-                    let mut rest = [0; 8];
-                    let rest = match rustix::net::recv(&near, &mut rest[..], rustix::net::RecvFlags::empty()) {
-                        Ok((_, length)) => rest[..length].to_vec(),
-                        Err(_) => Vec::new(),
-                    };
-                    assert_eq!([unread, rest].concat(), b"meow", "{careful}");
+                Ok(near) => assert_eq!([unread, received(&near)].concat(), b"meow", "{careful}"),
+                Err(error) => {
+                    assert!(error.to_string().contains("take them with `unread`"), "{error:?}");
+                    let near = error.into_inner();
+                    near.read_exact(&mut buf[..4]).await?;
+                    assert_eq!(&buf[..4], b"meow", "it is as it was");
+                    assert!(near.into_std().is_ok());
                 }
-                Err(panic) => assert!(panic.downcast_ref::<&str>().unwrap().contains("`unread` gives them")),
             }
         }
         io::Result::Ok(())
@@ -239,17 +237,23 @@ fn r45_a_stream_whose_read_was_forgotten_is_closed_elsewhere(setup: &Setup) {
             let (near, far) = pair().await?;
             forget_a_read(&near, &far, woken).await?;
             let there = Task::new().pin(DomainId::new(1)).call(move || async move {
-                let converted = catch_unwind(AssertUnwindSafe(|| near.into_std()));
-                match converted {
-                    Ok(mut near) => near.write_all(b"hiss"),
-                    Err(panic) => {
-                        assert!(panic.downcast_ref::<&str>().unwrap().contains("cannot be converted here"));
-                        Err(ErrorKind::Unsupported.into())
+                let (converted, left) = match near.into_std() {
+                    Ok(near) => (near, Vec::new()),
+                    Err(error) => {
+                        assert!(error.to_string().contains("waits on another domain"), "{error:?}");
+                        let near = error.into_inner();
+                        near.write(&[]).await?;
+                        let left = near.unread();
+                        (near.into_std()?, left)
                     }
-                }
+                };
+                (&converted).write_all(b"hiss")?;
+                io::Result::Ok([left, received(&converted)].concat())
             })?;
-            assert_eq!(there.await.is_err(), setup.reactor == Reactor::Uring);
-            far.read(&mut [0; 8]).await.ok();
+            assert_eq!(there.await.map_err(io::Error::other)?, b"meow", "{woken}");
+            let mut hiss = [0; 4];
+            far.read_exact(&mut hiss).await?;
+            assert_eq!(&hiss, b"hiss");
         }
         io::Result::Ok(())
     });
@@ -469,9 +473,13 @@ fn unix_streams_too(setup: &Setup) {
 
 /// What the stream gives once it is the standard library's.
 fn converted(near: TcpStream) -> Vec<u8> {
-    let near = near.into_std();
+    received(&near.into_std().unwrap())
+}
+
+/// What is there to be received.
+fn received(stream: &std::net::TcpStream) -> Vec<u8> {
     let mut rest = [0; 8];
-    let moved = rustix::net::recv(&near, &mut rest[..], rustix::net::RecvFlags::empty());
+    let moved = rustix::net::recv(stream, &mut rest[..], rustix::net::RecvFlags::empty());
     rest[..moved.map_or(0, |(_, moved)| moved)].to_vec()
 }
 

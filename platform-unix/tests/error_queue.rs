@@ -85,7 +85,7 @@ fn an_event_for_a_writer_lets_no_read_pass_what_is_received(setup: &Setup) {
         let (near, far) = pair().await?;
         with_something_in_the_error_queue(&near);
         near.write_all(b"x").await?;
-        let mut far = far.into_std();
+        let mut far = far.into_std().unwrap();
         far.set_nonblocking(false)?;
         let sender = std::thread::spawn(move || {
             let begun = Instant::now();
@@ -153,7 +153,7 @@ fn r45_a_stream_that_is_read_regularly_goes_elsewhere(setup: &Setup) {
             let near = near?;
             far.write_all(b"purr").await?;
             let there = Task::new().pin(DomainId::new(1)).call(move || async move {
-                let mut near = near.into_std();
+                let mut near = near.into_std().unwrap();
                 near.set_nonblocking(false)?;
                 near.set_read_timeout(Some(Duration::from_secs(20)))?;
                 let mut got = [0; 8];

@@ -81,7 +81,7 @@ async fn for_a_while() {
 
 /// What is in the system for it.
 fn converted(near: TcpStream) -> Vec<u8> {
-    let near = near.into_std();
+    let near = near.into_std().unwrap();
     let mut rest = vec![0; 1 << 16];
     let moved = rustix::net::recv(&near, &mut rest[..], rustix::net::RecvFlags::empty());
     rest.truncate(moved.map_or(0, |(_, moved)| moved));
@@ -367,10 +367,10 @@ fn a_stream_that_is_dropped_is_closed_at_once(setup: &Setup) {
     setup.run(0, async {
         for converts in [false, true] {
             let (near, far) = regular().await?;
-            let mut far = far.into_std();
+            let mut far = far.into_std().unwrap();
             far.set_nonblocking(false)?;
             if converts {
-                drop(near.into_std());
+                drop(near.into_std().unwrap());
             } else {
                 drop(near);
             }
@@ -426,13 +426,13 @@ fn r45_it_is_converted_elsewhere_while_its_domain_looks_at_nothing(setup: &Setup
         let (near, far) = regular().await?;
         let (gives, takes) = mpsc::channel();
         let there = Task::new().pin(DomainId::new(1)).call(move || async move {
-            let near = near.into_std();
+            let near = near.into_std().unwrap();
             gives.send(near).unwrap();
         })?;
         let mut near = takes.recv_timeout(Duration::from_secs(20)).expect("this domain is not waited for");
         near.set_nonblocking(false)?;
         near.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let mut far = far.into_std();
+        let mut far = far.into_std().unwrap();
         far.set_nonblocking(false)?;
         let mut got = [0; 4];
         for (message, looks) in [(b"meow", false), (b"purr", true), (b"hiss", false)] {

@@ -163,7 +163,7 @@ fn the_conversions(setup: &Setup) {
         let (server, _) = listener.accept().await?;
         // A stream that is registered here leaves before it is handed out.
         assert!(time::timeout(Duration::from_millis(2), server.read(&mut [0; 1])).await.is_err());
-        let mut server = server.into_std();
+        let mut server = server.into_std().unwrap();
         server.set_nonblocking(false)?;
         client.write_all(b"meow").await?;
         let mut buf = [0; 4];

@@ -190,7 +190,7 @@ fn standard_streams_come_and_go(setup: &Setup) {
         let (read, written) = join(one.read(&mut [0; 8]), other.write_all(b"meow")).await;
         written?;
         assert_eq!(read?, 4);
-        let other = other.into_std();
+        let other = other.into_std().unwrap();
         other.set_nonblocking(false)?;
         one.write_all(b"purr").await?;
         let mut buf = [0; 4];

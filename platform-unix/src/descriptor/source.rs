@@ -80,6 +80,15 @@ enum Aside {
     Fetched(Arc<Handover>),
 }
 
+/// Why bytes would be lost of a stream that became a bare descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Some came for a read that was dropped.
+    Carried,
+    /// Some may have been put aside on another domain.
+    Elsewhere,
+}
+
 /// Something is to be fetched from the domain where it is registered, before it can be used.
 #[derive(Debug)]
 pub(super) struct Elsewhere;
@@ -138,32 +147,32 @@ impl<T: AsFd> Source<T> {
 
     /// What has the descriptor.
     pub(crate) fn io(&self) -> &T {
-        self.io.as_ref().expect("only `into_io` takes it, with the source")
+        self.io.as_ref().expect("only `try_into_io` takes it, with the source")
     }
 
     /// The same, to be changed or replaced: it is registered nowhere then.
     pub(crate) fn io_mut(&mut self) -> &mut T {
         self.leave();
-        self.io.as_mut().expect("only `into_io` takes it, with the source")
+        self.io.as_mut().expect("only `try_into_io` takes it, with the source")
     }
 
     /// Takes it out. It stays non-blocking, and is registered nowhere.
     ///
-    /// # Panics
-    /// If that would lose bytes of a stream: some are carried, or may be on another domain where a read of it waits.
-    pub(crate) fn into_io(mut self) -> T {
-        let arrived = self.arrive(reactor::current().as_deref());
-        assert!(
-            arrived.is_ok(),
-            "a read of this stream, which was forgotten or has lost it, waits on another domain: it cannot be converted here"
-        );
+    /// Of what is no stream: there is nothing that it could lose.
+    pub(crate) fn into_io(self) -> T {
+        self.try_into_io().unwrap_or_else(|_| unreachable!("something is put aside for streams alone"))
+    }
+
+    /// The same of a stream, unless that would lose bytes of it.
+    pub(crate) fn try_into_io(mut self) -> Result<T, (Source<T>, Loss)> {
+        if self.arrive(reactor::current().as_deref()).is_err() {
+            return Err((self, Loss::Elsewhere));
+        }
         self.leave();
-        let carried = self.with_carried(|unread| !unread.bytes().is_empty());
-        assert!(
-            carried != Some(true),
-            "bytes came for a read of this stream that was dropped: `unread` gives them, before the stream is converted"
-        );
-        self.io.take().expect("it is taken here only, by value")
+        if self.with_carried(|unread| !unread.bytes().is_empty()) == Some(true) {
+            return Err((self, Loss::Carried));
+        }
+        Ok(self.io.take().expect("it is taken here only, by value"))
     }
 
     /// Takes what came for a read that was dropped.

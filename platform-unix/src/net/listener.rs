@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
 use super::options::TcpListenerBuilder;
-use super::socket::socket;
+use super::socket::{into_std, socket};
 use super::stream::TcpStream;
 use super::sys;
 use crate::descriptor::awaited::{Awaited, Call, Holder};
@@ -126,6 +126,8 @@ socket! {
     /// # }
     /// ```
 }
+
+into_std!(TcpListener, net::TcpListener);
 
 /// Accepts a connection through any holder of a listener.
 pub(crate) async fn accept(holder: &impl Holder) -> io::Result<(OwnedFd, SocketAddr)> {

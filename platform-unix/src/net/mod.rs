@@ -46,6 +46,7 @@ pub(crate) mod sys;
 mod transfer;
 mod udp;
 pub mod unix;
+mod unread;
 mod ways;
 
 pub use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -57,6 +58,7 @@ pub use self::resolve::{ToSocketAddrs, lookup_host};
 pub use self::stream::TcpStream;
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
+pub use self::unread::UnreadError;
 
 pub(crate) use self::listener::accept;
 pub(crate) use self::socket::Socket;

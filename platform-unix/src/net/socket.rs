@@ -1,6 +1,7 @@
 //! What all kinds of sockets have in common: where they come from, and what they can be turned into.
 //!
-//! Each kind is a value with a `source`, made by [`socket`]; what is its own stands in its own file.
+//! Each kind is a value with a `source`, made by [`socket`]; what is its own stands in its own file. What it is turned into stands in
+//! [`into_std`], for all but streams: those have bytes to lose ([`unread`](super::unread)).
 
 use crate::descriptor::source::Source;
 
@@ -54,17 +55,6 @@ macro_rules! socket {
             pub fn from_std(socket: $Std) -> io::Result<$Socket> {
                 $Socket::try_from(OwnedFd::from(socket))
             }
-
-            /// Gives the socket to the standard library. It stays non-blocking, until `set_nonblocking(false)` there.
-            ///
-            /// # Panics
-            /// If it is a stream, and bytes that came for a read which was dropped would be lost: `unread` gives them.
-            ///
-            /// Miou: `Miou_unix.to_file_descr`.
-            #[doc(alias = "to_file_descr")]
-            pub fn into_std(self) -> $Std {
-                <$Std>::from(OwnedFd::from(self))
-            }
         }
 
         impl std::fmt::Debug for $Socket {
@@ -89,18 +79,6 @@ macro_rules! socket {
             }
         }
 
-        impl From<$Socket> for OwnedFd {
-            fn from(socket: $Socket) -> OwnedFd {
-                socket.source.into_io()
-            }
-        }
-
-        impl From<$Socket> for $Std {
-            fn from(socket: $Socket) -> $Std {
-                socket.into_std()
-            }
-        }
-
         impl TryFrom<OwnedFd> for $Socket {
             type Error = io::Error;
 
@@ -121,3 +99,31 @@ macro_rules! socket {
     };
 }
 pub(super) use socket;
+
+/// Gives a socket that is no stream its conversions to the standard library and to a descriptor.
+macro_rules! into_std {
+    ($Socket:ident, $Std:ty) => {
+        impl $Socket {
+            /// Gives the socket to the standard library. It stays non-blocking, until `set_nonblocking(false)` there.
+            ///
+            /// Miou: `Miou_unix.to_file_descr`.
+            #[doc(alias = "to_file_descr")]
+            pub fn into_std(self) -> $Std {
+                <$Std>::from(OwnedFd::from(self))
+            }
+        }
+
+        impl From<$Socket> for OwnedFd {
+            fn from(socket: $Socket) -> OwnedFd {
+                socket.source.into_io()
+            }
+        }
+
+        impl From<$Socket> for $Std {
+            fn from(socket: $Socket) -> $Std {
+                socket.into_std()
+            }
+        }
+    };
+}
+pub(super) use into_std;

@@ -18,6 +18,7 @@ use super::resolve::ToSocketAddrs;
 use super::socket::socket;
 use super::sys;
 use super::transfer::stream_methods;
+use super::unread::into_std;
 use crate::descriptor::awaited::perform;
 use crate::descriptor::source::Source;
 use crate::reactor::Direction;
@@ -197,6 +198,8 @@ socket! {
     /// # }
     /// ```
 }
+
+into_std!(TcpStream, net::TcpStream);
 
 /// Connects a socket that was prepared.
 pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStream> {

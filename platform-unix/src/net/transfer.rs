@@ -80,13 +80,13 @@ macro_rules! stream_methods {
         /// Takes the bytes that came for a read which was dropped before it had them. They are the next read's, unless this is called.
         ///
         /// Only with [`Reactor::Uring`](crate::Reactor::Uring) there may be any, since there the kernel hands over what comes for a read
-        /// that waits; and only where a read was dropped at that very moment. Who converts a stream to the standard library's, or to a
-        /// descriptor, after a read was dropped, asks for them first: such a conversion panics rather than lose them.
+        /// that waits; and only where a read was dropped at that very moment. As long as there are any, the stream cannot be converted to the standard
+        /// library's, or to a descriptor: that would lose them.
         ///
         /// ```
         #[doc = concat!("# use matou_unix::net::", stringify!($Stream), ";")]
-        #[doc = concat!("fn handed_over(stream: ", stringify!($Stream), ") -> (Vec<u8>, std::os::fd::OwnedFd) {")]
-        ///     (stream.unread(), stream.into())
+        #[doc = concat!("fn handed_over(stream: ", stringify!($Stream), ") -> std::io::Result<(Vec<u8>, std::os::fd::OwnedFd)> {")]
+        ///     Ok((stream.unread(), stream.try_into()?))
         /// }
         /// ```
         pub fn unread(&self) -> Vec<u8> {

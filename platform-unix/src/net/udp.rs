@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketType, sockopt};
 
-use super::socket::socket;
+use super::socket::{into_std, socket};
 use super::{sys, transfer};
 use crate::descriptor::awaited::perform;
 use crate::descriptor::source::Source;
@@ -140,3 +140,5 @@ impl UdpSocket {
 socket! {
     UdpSocket, net::UdpSocket, SocketAddr, sys::address, [addr: local_addr];
 }
+
+into_std!(UdpSocket, net::UdpSocket);

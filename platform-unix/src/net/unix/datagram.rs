@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType};
 use super::{address, with_pauses};
 use crate::descriptor::awaited::perform;
 use crate::descriptor::source::Source;
-use crate::net::socket::socket;
+use crate::net::socket::{into_std, socket};
 use crate::net::{sys, transfer};
 use crate::reactor::Direction;
 
@@ -186,3 +186,5 @@ impl UnixDatagram {
 socket! {
     UnixDatagram, net::UnixDatagram, SocketAddr, address::from_system, [addr: local_addr, peer: peer_addr];
 }
+
+into_std!(UnixDatagram, net::UnixDatagram);

@@ -12,7 +12,7 @@ use super::stream::UnixStream;
 use crate::descriptor::awaited::Holder;
 use crate::descriptor::source::Source;
 use crate::net::listener::accept_with;
-use crate::net::socket::socket;
+use crate::net::socket::{into_std, socket};
 use crate::net::sys;
 
 /// How many connections may wait to be accepted; the system has a bound of its own, 4096 on Linux.
@@ -117,6 +117,8 @@ impl UnixListener {
 socket! {
     UnixListener, net::UnixListener, SocketAddr, address::from_system, [addr: local_addr];
 }
+
+into_std!(UnixListener, net::UnixListener);
 
 /// Accepts a connection through any holder of a listener.
 pub(crate) async fn accept(holder: &impl Holder) -> io::Result<(OwnedFd, SocketAddr)> {

@@ -15,6 +15,7 @@ use crate::descriptor::source::Source;
 use crate::net::socket::socket;
 use crate::net::sys;
 use crate::net::transfer::stream_methods;
+use crate::net::unread::into_std;
 
 /// A connection on this machine.
 ///
@@ -137,6 +138,8 @@ socket! {
     /// # }
     /// ```
 }
+
+into_std!(UnixStream, net::UnixStream);
 
 /// A process, as the system knows it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
