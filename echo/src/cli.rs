@@ -38,7 +38,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     pub(crate) listen: Vec<Address>,
 
-    /// How the domains wait for their sockets; by default what MATOU_REACTOR says, else the first of these that the system has
+    /// How the domains wait for their sockets; by default what MATOU_REACTOR says, else uring where the kernel has all that it needs, else
+    /// epoll, else poll
     #[arg(long, value_enum)]
     pub(crate) reactor: Option<Reactor>,
 
@@ -85,9 +86,9 @@ pub(crate) enum Mode {
 /// What tells a domain that a socket is ready.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Reactor {
-    /// The edge-triggered reactor of Linux
+    /// The edge-triggered reactor of every Linux
     Epoll,
-    /// The rings of Linux 6.1 and later, io_uring
+    /// The rings of Linux 6.1 and later, io_uring; chosen by itself from about 6.18 on
     Uring,
     /// The system call poll(2), on every Unix
     Poll,

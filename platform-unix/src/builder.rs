@@ -12,7 +12,7 @@
 //! | [`trace`](Builder::trace) | `MATOU_TRACE` | no file |
 //! | [`births`](Builder::births) | `MATOU_BIRTHS` | 0: not kept |
 //! | [`spin`](Builder::spin) | `MATOU_SPIN` | 20 µs where each domain can have a processor, else 0 |
-//! | [`reactor`](Builder::reactor) | `MATOU_REACTOR` | epoll on Linux, `poll(2)` elsewhere |
+//! | [`reactor`](Builder::reactor) | `MATOU_REACTOR` | on Linux io_uring where it is worth it, else epoll; `poll(2)` elsewhere |
 //! | [`lent_buffer`](Builder::lent_buffer) | | 16 KiB |
 
 use std::env;

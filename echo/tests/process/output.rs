@@ -26,7 +26,8 @@ in_every_mode!(greeting);
 fn number_of_domains() {
     for (count, words) in [("0", "0 worker domains"), ("1", "1 worker domain"), ("3", "3 worker domains")] {
         let server = Server::start(&["--domains", count]);
-        assert!(server.greeting.ends_with(&format!(" (multi, {words}, epoll)")), "{}", server.greeting);
+        let end = |reactor| format!(" (multi, {words}, {reactor})");
+        assert!(["uring", "epoll"].iter().any(|reactor| server.greeting.ends_with(&end(reactor))), "{}", server.greeting);
         Crowd::new(server.address, [100; 8]).finish().unwrap();
     }
 }

@@ -7,9 +7,11 @@ use super::current;
 
 /// Which system call the domains ask for events.
 ///
-/// A run that is not told which takes the first of these that its system has: [`Epoll`](Reactor::Epoll), [`Uring`](Reactor::Uring),
-/// [`Poll`](Reactor::Poll). All of them behave alike. Which one is the fastest depends on the kernel, the machine and the load: epoll takes less
-/// processor time where this was measured, and io_uring half the system calls (`bench/README.md`). Measure yours: `MATOU_REACTOR` chooses.
+/// A run that is not told which takes io_uring where the kernel has all that it needs to be as cheap as epoll (receives that it repeats, up to a
+/// limit: Linux 6.18, and not the first of them; it is tried), else [`Epoll`](Reactor::Epoll), and [`Poll`](Reactor::Poll) where there is neither. All of
+/// them behave alike. Which one is the fastest depends on the kernel, the machine and the load: where this was measured, io_uring and epoll take the same
+/// processor time within some hundredths, and io_uring half the system calls (`bench/README.md`). Measure yours: `MATOU_REACTOR` chooses, and
+/// [`Reactor::current`] tells what was chosen.
 ///
 /// ```
 /// use matou_unix::{Builder, Reactor};
@@ -27,7 +29,7 @@ pub enum Reactor {
     /// which it was asked fails where there is none, with what stands in the way.
     ///
     /// What comes for a read of a stream that waits is received by the kernel, into a buffer of the domain. A read that is dropped takes that
-    /// back, which costs a call; what came all the same is the stream's next read's, and converting such a stream has a condition:
+    /// back, which costs a call; what came all the same is the stream's next read's, and stands in the way of converting it:
     /// see [`TcpStream::unread`](crate::net::TcpStream::unread). A TCP stream that is read regularly is received from again and again by the
     /// kernel (Linux 6.18), never more than the read that waits has room for. What waits on one domain, or has just been read there, and is dropped on another,
     /// converted or not, is closed when the first looks at its events the next time. Two things are better asked of another reactor: descriptors that come with the bytes of a stream on
@@ -44,13 +46,16 @@ pub enum Reactor {
 }
 
 impl Reactor {
-    /// What is tried, in this order, where nothing was asked for. The tests of this crate can force one.
+    /// What is tried, in this order, where nothing was asked for. All but the last have to be [worth it](super::kernel::Kernel::of_choice). The tests of
+    /// this crate can force one.
     pub(super) const CHOICE: &[Reactor] = if cfg!(matou_test_poll) {
         &[Reactor::Poll]
+    } else if cfg!(matou_test_epoll) {
+        &[Reactor::Epoll]
     } else if cfg!(matou_test_uring) {
         &[Reactor::Uring]
     } else if cfg!(target_os = "linux") {
-        &[Reactor::Epoll, Reactor::Uring]
+        &[Reactor::Uring, Reactor::Epoll]
     } else if cfg!(target_os = "android") {
         &[Reactor::Epoll]
     } else {

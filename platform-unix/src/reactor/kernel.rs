@@ -34,14 +34,23 @@ macro_rules! kernel {
 pub(super) use kernel;
 
 impl Kernel {
-    /// The kind that was asked for, else the first one that there is.
+    /// The kind that was asked for, else the first one that there is and that is worth it.
     pub(super) fn new(reactor: Option<Reactor>, bell: &Bell) -> io::Result<Kernel> {
         let Some(reactor) = reactor else {
             let (&last, before) = Reactor::CHOICE.split_last().expect("there is one everywhere");
-            let found = before.iter().find_map(|&reactor| Kernel::of(reactor, bell).ok());
+            let found = before.iter().find_map(|&reactor| Kernel::of_choice(reactor, bell));
             return found.map_or_else(|| Kernel::of(last, bell), Ok);
         };
         Kernel::of(reactor, bell)
+    }
+
+    /// This kind, where there is a choice: io_uring is worth it only where it repeats receives. Else it takes more processor time than epoll.
+    fn of_choice(reactor: Reactor, bell: &Bell) -> Option<Kernel> {
+        match reactor {
+            #[cfg(all(target_os = "linux", not(matou_scripted_kernel)))]
+            Reactor::Uring => Some(Kernel::Uring(Box::new(uring::Uring::that_repeats(bell)?))),
+            reactor => Kernel::of(reactor, bell).ok(),
+        }
     }
 
     pub(super) fn of(reactor: Reactor, bell: &Bell) -> io::Result<Kernel> {

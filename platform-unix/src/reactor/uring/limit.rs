@@ -45,9 +45,19 @@ pub(super) fn receive(fd: i32, room: u16) -> squeue::Entry {
 /// Whether this kernel keeps to such a limit, takes nothing once such a receive is taken back, and tells of an end that comes with bytes: it is
 /// tried once.
 pub(super) fn is_known(ring: &mut Ring, buffers: &mut Buffers) -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
+    #[cfg(test)]
+    if super::ring::refusal::REPEATS_NONE.get() {
+        return false;
+    }
     *KNOWN.get_or_init(|| try_it(ring, buffers).unwrap_or(false))
 }
+
+/// Whether it was tried, and this kernel does not.
+pub(super) fn is_unknown() -> bool {
+    KNOWN.get() == Some(&false)
+}
+
+static KNOWN: OnceLock<bool> = OnceLock::new();
 
 /// Nothing else is under way in this ring.
 fn try_it(ring: &mut Ring, buffers: &mut Buffers) -> io::Result<bool> {

@@ -111,6 +111,14 @@ impl Uring {
         })
     }
 
+    /// One that has the kernel repeat receives; none where it cannot.
+    pub(super) fn that_repeats(bell: &Bell) -> Option<Uring> {
+        if limit::is_unknown() {
+            return None;
+        }
+        Uring::new(bell).ok().filter(|uring| uring.repeats)
+    }
+
     /// Begins to watch a descriptor for `direction`.
     pub(super) fn join(&mut self, _fd: BorrowedFd<'_>, token: Token, _direction: Direction) -> io::Result<()> {
         if token.index() >= self.entries.len() {

@@ -166,6 +166,8 @@ pub(super) mod refusal {
 
     thread_local! {
         pub(in crate::reactor::uring) static REFUSED: Cell<Option<Errno>> = const { Cell::new(None) };
+        /// Whether it repeats no receives.
+        pub(in crate::reactor::uring) static REPEATS_NONE: Cell<bool> = const { Cell::new(false) };
     }
 }
 

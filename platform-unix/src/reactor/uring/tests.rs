@@ -11,8 +11,11 @@ use rustix::io::Errno;
 
 use super::super::kernel::Kernel;
 use super::super::{Direction, DomainReactor, Reactor, State, Token};
-use super::ring::refusal::REFUSED;
+use super::ring::refusal::{REFUSED, REPEATS_NONE};
 use crate::interrupt::Material;
+
+/// Whether the reactor is chosen, and not forced by how the tests were built.
+const IS_CHOSEN: bool = cfg!(not(any(matou_test_epoll, matou_test_poll, matou_test_uring)));
 
 #[test]
 fn a_system_that_refuses_is_an_error_only_for_those_who_asked() {
@@ -20,7 +23,7 @@ fn a_system_that_refuses_is_an_error_only_for_those_who_asked() {
     REFUSED.set(Some(Errno::NOSYS));
     let error = install(Some(Reactor::Uring)).err().expect("it was refused");
     assert_eq!((error.kind(), error.to_string().contains("this kernel has none")), (std::io::ErrorKind::Unsupported, true), "{error}");
-    if cfg!(not(any(matou_test_poll, matou_test_uring))) {
+    if IS_CHOSEN {
         let instead = install(None).unwrap();
         assert_eq!(Reactor::current(), Some(Reactor::Epoll));
         instead.uninstall();
@@ -29,6 +32,25 @@ fn a_system_that_refuses_is_an_error_only_for_those_who_asked() {
     let asked = install(Some(Reactor::Uring)).unwrap();
     assert_eq!(Reactor::current(), Some(Reactor::Uring));
     asked.uninstall();
+}
+
+#[test]
+fn a_kernel_that_repeats_no_receives_is_asked_by_epoll_unless_told_otherwise() {
+    let install = |reactor| DomainReactor::install(reactor, Material::DEFAULT, Arc::default(), 64).unwrap();
+    let kind = |reactor| {
+        let reactor = install(reactor);
+        let kind = Reactor::current();
+        reactor.uninstall();
+        kind
+    };
+    if !IS_CHOSEN {
+        return;
+    }
+    REPEATS_NONE.set(true);
+    assert_eq!((kind(None), kind(Some(Reactor::Uring))), (Some(Reactor::Epoll), Some(Reactor::Uring)));
+    REPEATS_NONE.set(false);
+    let repeats = Bench::new().is_some();
+    assert_eq!(kind(None), Some(if repeats { Reactor::Uring } else { Reactor::Epoll }));
 }
 
 /// A stream that is read here, and its other end.
