@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Mutation testing of the core's state word, mailbox, lists, tasks, promises, orphans, groups and ownership: each of these files is changed in one
+# Mutation testing of the core's state word, wakers, mailbox, lists, promises, orphans, groups and ownership: each of these files is changed in one
 # place at a time, and some test must then fail. It fails if a change goes unnoticed.
 #
 #     checks/mutants.sh              all of them
@@ -23,6 +23,8 @@ source checks/common.sh
 tests_about() {
     cat <<'TABLE'
 task/state: lib
+task/spare: lib debug pool inert memory
+task/waker: lib debug pool inert memory reentrancy
 container/fifo: lib
 container/list: lib
 container/mailbox: lib
