@@ -7,7 +7,10 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::panic::panic_any;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use futures_util::future::{Either, join3, select};
@@ -367,6 +370,42 @@ fn r02_the_last_waker_a_promise_was_polled_with_is_woken_once_on_the_parents_dom
             assert_eq!(child.state(), State::Resolved);
             assert!(matches!(poll_under(&mut child, Waker::noop()), Poll::Ready(Ok(()))));
             assert_eq!((first.wakes(), last.wakes()), (0, 1));
+        })
+        .unwrap();
+    });
+}
+
+/// What a combinator polls under may be another task's waker: that task is woken then, and not the parent for it.
+#[test]
+fn r02_a_promise_polled_under_another_tasks_waker_wakes_that_task() {
+    each(|reach, seed| {
+        go(1, seed, async {
+            let gate = Gate::new();
+            let mut child = reach.start({
+                let gate = gate.clone();
+                move || async move { gate.passed().await }
+            });
+            let lent = Rc::new(RefCell::new(None::<Waker>));
+            let other = spawn({
+                let lent = Rc::clone(&lent);
+                let mut polls = 0;
+                poll_fn(move |cx| {
+                    polls += 1;
+                    if polls == 1 {
+                        *lent.borrow_mut() = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(())
+                })
+            });
+            until(|| lent.borrow().is_some()).await;
+            assert!(poll_under(&mut child, lent.borrow().as_ref().unwrap()).is_pending());
+            gate.open();
+            until(|| child.is_ended()).await;
+            yield_now().await;
+            assert!(other.is_ended(), "nothing else wakes it");
+            other.await.unwrap();
+            child.await.unwrap();
         })
         .unwrap();
     });
