@@ -28,7 +28,7 @@ pub enum Reactor {
     /// `io_uring`: what many tasks ask for is handed over in one call, which is also the one that sleeps. Linux 6.1 and later; a run for
     /// which it was asked fails where there is none, with what stands in the way.
     ///
-    /// What comes for a read of a stream that waits is received by the kernel, into a buffer of the domain. A read that is dropped takes that
+    /// What comes for a read of a stream that waits is received by the kernel, into a buffer of the domain, which has half a MiB of them. A read that is dropped takes that
     /// back, which costs a call; what came all the same is the stream's next read's, and stands in the way of converting it:
     /// see [`TcpStream::unread`](crate::net::TcpStream::unread). A TCP stream that is read regularly is received from again and again by the
     /// kernel (Linux 6.18), never more than the read that waits has room for. What waits on one domain, or has just been read there, and is dropped on another,

@@ -52,7 +52,8 @@ pub(super) struct Buffers {
 
 impl Buffers {
     const SLOTS: Layout = layout(size_of::<BufRingEntry>() * COUNT as usize, PAGE);
-    const BYTES: Layout = layout(SIZE * COUNT as usize, PAGE);
+    /// With an alignment that any allocation has: for a greater one all of it would be zeroed by hand, and be there from the beginning.
+    const BYTES: Layout = layout(SIZE * COUNT as usize, align_of::<u128>());
 
     /// Makes them, and lends them all to the kernel.
     pub(super) fn new(ring: &Ring) -> io::Result<Buffers> {
