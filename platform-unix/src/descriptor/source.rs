@@ -228,10 +228,13 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Looks at what is carried, if anything is, and forgets it once it is empty. `f` runs no foreign code.
+    #[inline]
     fn with_carried<R>(&self, f: impl FnOnce(&mut Unread) -> R) -> Option<R> {
-        if !self.any_aside.get() {
-            return None;
-        }
+        if self.any_aside.get() { self.with_aside(f) } else { None }
+    }
+
+    #[inline(never)]
+    fn with_aside<R>(&self, f: impl FnOnce(&mut Unread) -> R) -> Option<R> {
         self.aside(|aside| {
             let Some(Aside::Carried(unread)) = aside.as_deref_mut() else { return None };
             let result = f(unread);
@@ -244,6 +247,9 @@ impl<T: AsFd> Source<T> {
 
     /// What is being fetched.
     fn fetching(&self) -> Option<Arc<Handover>> {
+        if !self.any_aside.get() {
+            return None;
+        }
         self.aside(|aside| match aside.as_deref() {
             Some(Aside::Fetched(handover)) => Some(Arc::clone(handover)),
             _ => None,

@@ -294,7 +294,7 @@ impl Table {
 
     /// Lets those who wait to read at this token look again, at the next `select`.
     pub(super) fn rouse_readers(&mut self, token: Token) {
-        if self.is_open(token) {
+        if self.entry(token).is_some_and(|entry| entry.heads[Direction::Read as usize] != NIL) {
             let mut released = core::mem::take(&mut self.released);
             self.drain(token.index(), Direction::Read, &mut |point| released.push(point));
             self.released = released;
