@@ -24,7 +24,7 @@ tests_about() {
     cat <<'TABLE'
 task/state: lib
 task/spare: lib debug pool inert memory
-task/waker: lib inert memory reentrancy combinations locks sync tasks
+task/waker: lib debug pool inert memory combinations sync tasks
 container/fifo: lib
 container/list: lib
 container/mailbox: lib

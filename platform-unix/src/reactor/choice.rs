@@ -11,7 +11,7 @@ use super::current;
 /// limit: Linux 6.18, and not the first of them; it is tried), else [`Epoll`](Reactor::Epoll), and [`Poll`](Reactor::Poll) where there is neither. All of
 /// them behave alike. Which one is the fastest depends on the kernel, the machine and the load: where this was measured, io_uring and epoll take the same
 /// processor time within some hundredths, and io_uring half the system calls (`bench/README.md`). Measure yours: `MATOU_REACTOR` chooses, and
-/// [`Reactor::current`] tells what was chosen.
+/// [`Reactor::current`] tells what was chosen. Where a filter of system calls (seccomp) does not refuse io_uring but kills who asks for it, ask for epoll.
 ///
 /// ```
 /// use matou_unix::{Builder, Reactor};
