@@ -24,7 +24,7 @@ tests_about() {
     cat <<'TABLE'
 task/state: lib
 task/spare: lib debug pool inert memory
-task/waker: lib debug pool inert memory combinations sync tasks
+task/waker: lib debug pool inert memory combinations locks sync tasks
 container/fifo: lib
 container/list: lib
 container/mailbox: lib
