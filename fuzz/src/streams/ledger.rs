@@ -51,7 +51,9 @@ impl Tape {
         let due = self.at(self.given, bytes.len());
         match bytes.iter().zip(due).position(|(byte, due)| byte != due) {
             None => Ok(()),
-            Some(place) => Err(format!("other bytes than were sent, from {} on, in {} behind {}", self.given + place, bytes.len(), self.given)),
+            Some(place) => {
+                Err(format!("other bytes than were sent, from {} on, in {} behind {}", self.given + place, bytes.len(), self.given))
+            }
         }
     }
 
@@ -76,6 +78,8 @@ pub(super) struct Ledger {
     pub(super) cut: bool,
     /// That was told.
     told: bool,
+    /// It has to be told before there is an end.
+    pub(super) owes_error: bool,
     pub(super) read_shut: bool,
     pub(super) write_shut: bool,
     /// A read of it was dropped or forgotten while it waited, so that something may be carried.
@@ -95,6 +99,7 @@ impl Ledger {
             closed: false,
             cut: false,
             told: false,
+            owes_error: false,
             read_shut: false,
             write_shut: false,
             deserted: false,
@@ -118,6 +123,9 @@ impl Ledger {
             return Err(format!("{} bytes, with room for {room}", bytes.len()));
         }
         if bytes.is_empty() && room > 0 {
+            if self.owes_error {
+                return Err(String::from("an end, and the reset was not told"));
+            }
             let all = self.come.given == self.come.sent;
             let may_end = self.cut || self.read_shut || self.ended && all;
             self.shown.insert(if self.cut { "an end after a cut" } else { "an end" });
@@ -129,6 +137,7 @@ impl Ledger {
     fn failed(&mut self, error: &io::Error) -> Checked {
         let is_cut = self.cut && matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
         self.shown.insert("a reset");
+        self.owes_error = false;
         if !is_cut || std::mem::replace(&mut self.told, true) { Err(format!("a read fails: {error}")) } else { Ok(()) }
     }
 
@@ -148,6 +157,7 @@ impl Ledger {
     pub(super) fn wrote(&mut self, result: &io::Result<usize>, possible: usize) -> Checked<bool> {
         let may_fail = self.write_shut || self.closed || self.cut;
         self.cut |= self.closed; // What comes to a socket that is gone is answered by a reset.
+        self.owes_error &= result.is_ok();
         match result {
             Ok(moved) if *moved > possible || (*moved == 0 && possible > 0) => Err(format!("a write of {possible} moves {moved}")),
             Ok(moved) => {

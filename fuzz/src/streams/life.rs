@@ -15,7 +15,7 @@ use platform_unix::yield_now;
 use super::Checked;
 use super::ledger::Ledger;
 use super::near::Near;
-use super::program::{Leave, Pause, Step, Way};
+use super::program::{Last, Leave, Pause, Step, Way};
 
 /// What takes longer than this does not come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -245,13 +245,20 @@ impl<S: Near> Rest<S> {
                     self.over(result, read)?;
                 }
             }
-            Step::Rounds { count, way, length, pause: between } => {
-                for _ in 0..count {
+            Step::Rounds { count, way, length, pause: between, last } => {
+                for round in 1..=count {
                     let mut read = Kept::begin(near, way, lent);
                     let mut result = read.poll_once().await;
                     if result.is_none() {
                         pause(between).await;
-                        self.send(length)?;
+                        match last {
+                            Last::More if round == count => self.send(PIECE)?,
+                            Last::Reset if round == count => self.reset()?,
+                            _ => self.send(length)?,
+                        }
+                        if round == count && last == Last::End {
+                            self.end(Shutdown::Write)?;
+                        }
                         if !self.ledger.is_due() {
                             return Ok(self.desert(read, false));
                         }
@@ -333,7 +340,9 @@ impl<S: Near> Rest<S> {
         let mut write = pin!(near.write_all(self.ledger.gone.next(length)));
         let begun = Instant::now();
         let before = self.ledger.gone.sent;
-        self.ledger.gone.sent += length; // The far end may have them before this one knows.
+        if !self.ledger.write_shut {
+            self.ledger.gone.sent += length; // The far end may have them before this one knows.
+        }
         loop {
             // First the write, since the sleep may take what is left of the budget.
             let mut a_while = pin!(sleep(Duration::from_micros(10)));
@@ -387,6 +396,7 @@ impl<S: Near> Rest<S> {
                 near.into_std().map_err(|_| "it is refused again")?
             }
         };
+        self.ledger.owes_error &= !self.ledger.deserted; // It may have come for a read that was dropped.
         let mut buf = vec![0; room];
         let result = S::drain(&std, &mut buf);
         if !matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
@@ -432,6 +442,8 @@ impl<S: Near> Rest<S> {
 
     fn reset(&mut self) -> Checked {
         let Some(far) = self.far.take() else { return Ok(()) };
+        let ledger = &self.ledger;
+        self.ledger.owes_error = S::TELLS_RESETS && !ledger.ended && !ledger.cut && !ledger.read_shut;
         (self.ledger.ended, self.ledger.closed, self.ledger.cut) = (true, true, true);
         S::reset(far).map_err(|error| format!("the far end is not reset: {error}"))
     }

@@ -11,6 +11,8 @@ use platform_unix::net::{Received, TcpStream, UnixStream};
 /// What the lives of both kinds need.
 pub(super) trait Near: Sized + Send + 'static {
     type Std: Send + 'static;
+    /// Whether each reset of what was not ended yet is an error.
+    const TELLS_RESETS: bool;
 
     /// Both ends of a connection, the second as the far one.
     fn pair() -> io::Result<(Self, Self::Std)>;
@@ -119,6 +121,8 @@ pub(super) fn prepare() {
 near! {
     TcpStream, std::net::TcpStream;
 
+    const TELLS_RESETS: bool = true;
+
     fn pair() -> io::Result<(Self, Self::Std)> {
         let far = std::net::TcpStream::connect(LISTENER.local_addr()?)?;
         let (near, _) = LISTENER.accept()?;
@@ -144,6 +148,8 @@ near! {
 
 near! {
     UnixStream, std::os::unix::net::UnixStream;
+
+    const TELLS_RESETS: bool = false;
 
     fn pair() -> io::Result<(Self, Self::Std)> {
         let (near, far) = std::os::unix::net::UnixStream::pair()?;

@@ -12,6 +12,8 @@ const LENGTHS: [usize; 8] = [4, 60, 1, 900, 4096, 5000, 16_384, 40_000];
 /// The lives of some streams, in one run or in several.
 #[derive(Debug)]
 pub struct Program {
+    /// Beside which reactor io_uring is tried: the place of one among the others.
+    pub(super) beside: usize,
     pub(super) workers: usize,
     pub(super) quanta: u32,
     /// The size of the buffers that are lent.
@@ -33,6 +35,17 @@ pub(super) enum Way {
     Vectored(usize),
     Look(usize),
     Receive,
+}
+
+/// What the last of some reads in a row is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// As much as the others.
+    Same,
+    More,
+    /// As much, and the end behind it.
+    End,
+    Reset,
 }
 
 /// How others come to their turn.
@@ -60,12 +73,13 @@ pub(super) enum Step {
     Drop(usize),
     Forget(usize),
     Await(usize),
-    /// Reads in a row, each sent so much while it waits.
+    /// Reads in a row, each sent so much while it waits, and the last one something else.
     Rounds {
         count: usize,
         way: Way,
         length: usize,
         pause: Pause,
+        last: Last,
     },
     Exactly(usize),
     Write(usize),
@@ -102,9 +116,10 @@ impl Program {
         let workers = [0, 0, 1, 2][input.below(4)];
         let quanta = [64, 8, 2, 1][input.below(4)];
         let lent = [16_384, 4096, 100, 1][input.below(4)];
+        let beside = usize::from(input.one_of(4));
         let streams = 1 + input.below(MOST_STREAMS);
-        let mut lives: Vec<_> =
-            (0..streams).map(|_| (if input.one_of(3) { Kind::Unix } else { Kind::Tcp }, Vec::new())).collect();
+        let mut lives: Vec<_> = (0..streams).map(|_| (if input.one_of(3) { Kind::Unix } else { Kind::Tcp }, Vec::new())).collect();
+        let closes: Vec<_> = (0..streams).map(|_| input.below(6)).collect();
         for _ in 0..MOST_STEPS {
             if input.is_over() {
                 break;
@@ -112,7 +127,12 @@ impl Program {
             let life = input.below(streams);
             lives[life].1.push(step(input, workers));
         }
-        Program { workers, quanta, lent, lives }
+        for (life, closed) in lives.iter_mut().zip(closes) {
+            if closed > 3 {
+                life.1.push(Step::Leave(Leave::Close, closed > 4));
+            }
+        }
+        Program { beside, workers, quanta, lent, lives }
     }
 }
 
@@ -120,7 +140,13 @@ fn step(input: &mut Input<'_>, workers: usize) -> Step {
     match input.below(40) {
         0..=5 => Step::Begin(way(input), pause(input)),
         6..=10 => Step::Send(LENGTHS[input.below(LENGTHS.len())]),
-        11..=14 => Step::Rounds { count: 2 + input.below(7), way: way(input), length: LENGTHS[input.below(4)], pause: pause(input) },
+        11..=14 => Step::Rounds {
+            count: 2 + input.below(7),
+            way: way(input),
+            length: LENGTHS[input.below(4)],
+            pause: pause(input),
+            last: last(input),
+        },
         15 | 16 => Step::Again(input.below(4)),
         17 | 18 => Step::Drop(input.below(4)),
         19 => Step::Forget(input.below(4)),
@@ -139,9 +165,9 @@ fn step(input: &mut Input<'_>, workers: usize) -> Step {
             _ => Step::Unread,
         },
         29 => match input.below(8) {
-            0..=3 => Step::End,
-            4 | 5 => Step::Close,
-            6 => Step::Reset,
+            0..=2 => Step::End,
+            3 | 4 => Step::Close,
+            5 | 6 => Step::Reset,
             _ => Step::Leave(Leave::Close, input.one_of(2)),
         },
         30..=32 => Step::Leave(Leave::Convert(ROOMS[input.below(ROOMS.len())]), input.one_of(4)),
@@ -158,6 +184,15 @@ fn way(input: &mut Input<'_>) -> Way {
         5 => Way::Receive,
         6 => Way::Vectored(room),
         _ => Way::Look(room),
+    }
+}
+
+fn last(input: &mut Input<'_>) -> Last {
+    match input.below(16) {
+        0 | 1 => Last::More,
+        2 => Last::End,
+        3 => Last::Reset,
+        _ => Last::Same,
     }
 }
 
