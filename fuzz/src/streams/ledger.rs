@@ -169,6 +169,11 @@ impl Ledger {
         }
     }
 
+    /// A call on the far end, which may fail only where the connection is no more.
+    pub(super) fn far(&self, result: io::Result<()>, what: &str) -> Checked {
+        if self.cut { Ok(()) } else { result.map_err(|error| format!("{what}: {error}")) }
+    }
+
     /// The error that the socket had.
     pub(super) fn took(&mut self, error: &io::Error) -> Checked {
         self.failed(error)

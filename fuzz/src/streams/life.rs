@@ -139,7 +139,14 @@ impl<S: Near> Life<S> {
                     ledger.write_shut = true;
                     ledger.cut |= ledger.come.given < ledger.come.sent; // The far end has a reset.
                 }
-                Leave::Move(_) | Leave::Outlive | Leave::Over => return Ok(next),
+                Leave::Move(_) | Leave::Outlive | Leave::Over => {
+                    match next {
+                        Leave::Move(1..) => self.rest.shows("moved"),
+                        Leave::Outlive => self.rest.shows("outlived"),
+                        _ => {}
+                    }
+                    return Ok(next);
+                }
             }
         }
     }
@@ -151,7 +158,7 @@ impl<S: Near> Life<S> {
             if let Some(far) = &rest.far
                 && !std::mem::replace(&mut rest.ledger.ended, true)
             {
-                S::end(far, Shutdown::Write).map_err(|error| format!("the far end is not ended: {error}"))?;
+                rest.ledger.far(S::end(far, Shutdown::Write), "the far end is not ended")?;
             }
             let before = rest.ledger.come.given;
             for length in 0.. {
@@ -281,7 +288,9 @@ impl<S: Near> Rest<S> {
                 let result = near.shutdown(how);
                 self.ledger.write_shut |= how == Shutdown::Write;
                 self.ledger.read_shut |= how == Shutdown::Read;
-                let is_gone = self.ledger.cut || self.ledger.closed;
+                // What comes to a TCP socket that is shut both ways is answered by a reset.
+                self.ledger.cut |= self.ledger.read_shut && self.ledger.write_shut;
+                let is_gone = self.ledger.cut || self.ledger.ended;
                 if let Err(error) = result
                     && !(is_gone && error.kind() == ErrorKind::NotConnected)
                 {
@@ -416,7 +425,7 @@ impl<S: Near> Rest<S> {
         match S::send(far, &tape.next(length)[skipped..]) {
             Ok(sent) => tape.sent += sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) if self.ledger.read_shut => {}
+            Err(_) if self.ledger.read_shut || self.ledger.cut => {}
             Err(error) => return Err(format!("the far end cannot send: {error}")),
         }
         Ok(())
@@ -427,8 +436,7 @@ impl<S: Near> Rest<S> {
         if std::mem::replace(&mut self.ledger.ended, true) {
             return Ok(());
         }
-        self.ledger.shown.insert("ended");
-        S::end(far, how).map_err(|error| format!("the far end is not ended: {error}"))
+        self.ledger.far(S::end(far, how), "the far end is not ended")
     }
 
     fn close(&mut self) -> Checked {
@@ -450,7 +458,7 @@ impl<S: Near> Rest<S> {
 
     /// The far end takes what came. Says whether that was all there will ever be.
     fn drain(&mut self) -> Checked<bool> {
-        let mut buf = vec![0; PIECE];
+        let mut buf = [0; 1 << 13];
         loop {
             let Some(far) = &self.far else { return Ok(true) };
             match S::drain(far, &mut buf) {
