@@ -161,11 +161,12 @@ impl<S: Near> Life<S> {
                 rest.ledger.far(S::end(far, Shutdown::Write), "the far end is not ended")?;
             }
             let before = rest.ledger.come.given;
-            for length in 0.. {
+            for number in 0.. {
+                rest.drain()?; // One direction that is full may hold up the other.
                 let mut read = Kept::begin(&near, Way::Read(PIECE), 0);
                 let result = in_time("the last read", read.read.as_mut()).await?;
                 let is_over = result.as_ref().map_or(true, Vec::is_empty);
-                rest.ledger.read(result, PIECE, false).map_err(|why| format!("at the end, read {length} behind {before}: {why}"))?;
+                rest.ledger.read(result, PIECE, false).map_err(|why| format!("at the end, read {number} behind {before}: {why}"))?;
                 if is_over {
                     break;
                 }
@@ -283,7 +284,8 @@ impl<S: Near> Rest<S> {
                 }
             }
             Step::WriteAll(length) => self.write_all(near, length).await?,
-            Step::Fill => self.fill(near).await?,
+            Step::Fill if S::IS_SMALL => self.fill(near).await?,
+            Step::Fill => {}
             Step::Shutdown(how) => {
                 let result = near.shutdown(how);
                 self.ledger.write_shut |= how == Shutdown::Write;

@@ -13,6 +13,8 @@ pub(super) trait Near: Sized + Send + 'static {
     type Std: Send + 'static;
     /// Whether each reset of what was not ended yet is an error.
     const TELLS_RESETS: bool;
+    /// Whether it is soon full, and goes on at once when there is room: TCP waits for timers then.
+    const IS_SMALL: bool;
 
     /// Both ends of a connection, the second as the far one.
     fn pair() -> io::Result<(Self, Self::Std)>;
@@ -122,6 +124,7 @@ near! {
     TcpStream, std::net::TcpStream;
 
     const TELLS_RESETS: bool = true;
+    const IS_SMALL: bool = false;
 
     fn pair() -> io::Result<(Self, Self::Std)> {
         let far = std::net::TcpStream::connect(LISTENER.local_addr()?)?;
@@ -150,6 +153,7 @@ near! {
     UnixStream, std::os::unix::net::UnixStream;
 
     const TELLS_RESETS: bool = false;
+    const IS_SMALL: bool = true;
 
     fn pair() -> io::Result<(Self, Self::Std)> {
         let (near, far) = std::os::unix::net::UnixStream::pair()?;

@@ -247,6 +247,10 @@ impl Uring {
             receiving.regular = 0;
             self.give_up_repeated(index); // The next read asks anew, and is told.
         }
+        if !more {
+            // It may have been given up above, with bytes of the same call behind: the number names the next one from now on.
+            self.unwanted.retain(|&name| name != Name::Receive(index as u32));
+        }
         let Some(token) = table.open_at(index as i32) else { return };
         if came || !self.entries[index].receiving.cancelled {
             table.event(token, Readiness::READ, resume);
