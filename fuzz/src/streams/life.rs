@@ -83,10 +83,7 @@ impl<'a> Kept<'a> {
 }
 
 /// What a future gives in its next poll, if anything.
-async fn once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output>
-where
-    F: ?Sized,
-{
+async fn once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| {
         Poll::Ready(match future.as_mut().poll(cx) {
             Poll::Ready(output) => Some(output),
@@ -268,7 +265,8 @@ impl<S: Near> Rest<S> {
                             self.end(Shutdown::Write)?;
                         }
                         if !self.ledger.is_due() {
-                            return Ok(self.desert(read, false));
+                            self.desert(read, false);
+                            return Ok(());
                         }
                         self.shows("a round");
                         result = Some(in_time("a read in a row", read.read.as_mut()).await?);
