@@ -17,6 +17,7 @@
 //! | [`containers`] | the containers of the core |
 //! | [`points`] | its table of suspension points |
 //! | [`sockets`] | the platform's reactor over a scripted kernel |
+//! | [`streams`] | streams over the system's own sockets, io_uring among the reactors |
 //! | [`echo`] | the echo servers over scripted sockets |
 //! | `line` | the model of those who wait, for `domains` and `sync` |
 //! | [`input`] | bytes as a row of choices, for all but the first |
@@ -35,6 +36,7 @@ pub mod model;
 pub mod points;
 pub mod program;
 pub mod sockets;
+pub mod streams;
 pub mod sync;
 pub mod verdict;
 mod watch;

@@ -25,6 +25,7 @@ everywhere! {
     r45_a_stream_whose_read_was_forgotten_is_written_elsewhere
     r45_a_stream_whose_read_was_forgotten_is_closed_elsewhere
     r45_a_stream_whose_read_was_forgotten_comes_back
+    r45_what_is_fetched_while_a_read_begins_comes_first
     r46_a_stream_whose_read_was_forgotten_outlives_its_run
     a_stream_given_away_while_it_is_read_has_every_byte
     reads_with_room_for_different_amounts_share_what_comes
@@ -281,6 +282,35 @@ fn r45_a_stream_whose_read_was_forgotten_comes_back(setup: &Setup) {
                 got.extend_from_slice(&buf[..length]);
             }
             assert_eq!(got, b"meowpurr");
+        }
+        io::Result::Ok(())
+    });
+}
+
+/// It may arrive at any point of a read's first poll: so there are many.
+fn r45_what_is_fetched_while_a_read_begins_comes_first(setup: &Setup) {
+    setup.run(1, async {
+        for round in 0..400 {
+            let (near, far) = pair().await?;
+            forget_a_read(&near, &far, round % 2 == 0).await?;
+            far.write_all(b"purr").await?;
+            let there = Task::new().pin(DomainId::new(1)).call(move || async move {
+                for _ in 0..1000 {
+                    let mut buf = [0; 4];
+                    let mut read = Box::pin(near.read(&mut buf));
+                    if let Poll::Ready(length) = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+                        let length = length?;
+                        drop(read);
+                        return io::Result::Ok(buf[..length].to_vec());
+                    }
+                    drop(read);
+                    yield_now().await;
+                }
+                let mut buf = [0; 4];
+                near.read_exact(&mut buf).await?;
+                Ok(buf.to_vec())
+            })?;
+            assert_eq!(there.await?, b"meow", "round {round}");
         }
         io::Result::Ok(())
     });

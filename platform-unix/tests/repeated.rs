@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use matou_unix::net::{TcpStream, UnixStream};
+use matou_unix::time::timeout;
 use matou_unix::{DomainId, Task, spawn, yield_now};
 use support::{Setup, echo, join, pair, pattern};
 
@@ -27,6 +28,7 @@ everywhere! {
     what_stands_behind_a_border_is_left_there
     reads_that_are_begun_and_dropped_are_not_regular
     an_end_that_comes_with_bytes_is_told_behind_them
+    a_reset_that_is_there_with_bytes_before_the_read_is_told_behind_them
     a_stream_that_is_dropped_is_closed_at_once
     r45_it_is_read_on_elsewhere
     r45_it_is_converted_elsewhere
@@ -358,6 +360,32 @@ fn an_end_that_comes_with_bytes_is_told_behind_them(setup: &Setup) {
             ended?;
             assert_eq!(read?, 4);
             assert_eq!(near.read(&mut buf).await?, 0);
+        }
+        io::Result::Ok(())
+    });
+}
+
+fn a_reset_that_is_there_with_bytes_before_the_read_is_told_behind_them(setup: &Setup) {
+    setup.run(0, async {
+        // One of them is the first whose receive is repeated.
+        for reads in 1..=ROUNDS {
+            let (near, far) = pair().await?;
+            far.set_nodelay(true)?;
+            let mut buf = [0; 4096];
+            for _ in 0..reads {
+                let mut read = pin!(near.read(&mut buf));
+                assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
+                for_a_while().await;
+                far.write_all(&pattern(64)).await?;
+                assert_eq!(read.await?, 64);
+            }
+            far.write_all(&pattern(64)).await?;
+            far.set_linger(Some(Duration::ZERO))?;
+            drop(far);
+            assert_eq!(near.read(&mut buf).await?, 64);
+            let end =
+                timeout(Duration::from_secs(10), near.read(&mut buf)).await.unwrap_or_else(|_| panic!("after {reads} reads it hangs"));
+            assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset, "after {reads} reads");
         }
         io::Result::Ok(())
     });

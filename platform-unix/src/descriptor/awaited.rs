@@ -183,7 +183,8 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
                 return Some(result);
             }
             source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>, current| {
-                if !resumed && !call.is_worth_trying(source) {
+                // What was being fetched may have arrived since: it comes first.
+                if (C::READS && source.carries()) || (!resumed && !call.is_worth_trying(source)) {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 call.call(source, current)

@@ -245,6 +245,11 @@ impl<T: AsFd> Source<T> {
         })
     }
 
+    /// Whether there is something that came for another read.
+    pub(super) fn carries(&self) -> bool {
+        self.with_carried(|_| ()).is_some()
+    }
+
     /// What is being fetched.
     fn fetching(&self) -> Option<Arc<Handover>> {
         if !self.any_aside.get() {
@@ -365,7 +370,7 @@ impl<T: AsFd> Source<T> {
         let (fd, current) = (self.as_fd(), reactor::current());
         let reactor = current.as_deref().ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
         let Ok(here) = self.arrive(Some(reactor)) else { return self.fetch(reactor, point).map(|()| false) };
-        if room.is_some() && self.with_carried(|_| ()).is_some() {
+        if room.is_some() && self.carries() {
             return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
         }
         if let Some(armed) = here.and_then(|token| reactor.wait(fd, token, direction, room, point)) {

@@ -4,13 +4,14 @@
 //! be told after how many bytes to end, and how many to take at once: so it takes no more than both together. An earlier kernel refuses the
 //! operation. The `io-uring` crate does not know of the first yet.
 
-#![allow(unsafe_code)] // A field of an operation that the crate does not give is written by its place.
+#![allow(unsafe_code)] // A field of an operation that the crate does not give is written by its place; a descriptor is known by its number.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use io_uring::{cqueue, opcode, squeue, types};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair};
 
@@ -40,6 +41,20 @@ pub(super) fn receive(fd: i32, room: u16) -> squeue::Entry {
         *place.add(MOST).cast::<u32>() = u32::from(room - at_once + 1);
     }
     entry
+}
+
+/// Whether the peer has ended or reset the connection. What is repeated does not tell of a reset that stood behind its first bytes when it was
+/// begun: nothing wakes it any more.
+///
+/// # Safety
+///
+/// The descriptor is open.
+pub(super) unsafe fn is_over(fd: i32) -> bool {
+    // SAFETY: the caller's.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    // An error of the call is taken for one of the stream: that costs the repetition, and no more.
+    poll(&mut polled, Some(&Timespec::default())).is_err() || !polled[0].revents().is_empty()
 }
 
 /// Whether this kernel keeps to such a limit, takes nothing once such a receive is taken back, and tells of an end that comes with bytes: it is

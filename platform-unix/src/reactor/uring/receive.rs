@@ -25,6 +25,8 @@
 //! - *One at a time*: a receive is begun only after the one before has completed for the last time, taken back or not. So the number names it.
 //! - *Only for a read*: every call that lets something come is preceded by [`rest_no_more`](Uring::rest_no_more).
 
+#![allow(unsafe_code)] // A stream that is received from is asked about by its number.
+
 use std::collections::HashMap;
 use std::io;
 
@@ -58,6 +60,17 @@ enum Ahead {
     Copied,
 }
 
+/// How what is repeated stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Repetition {
+    #[default]
+    GoesOn,
+    /// It has brought nothing yet.
+    Fresh,
+    /// No read waits for it: see *Only for a read*.
+    Rests,
+}
+
 /// What is received for one entry.
 #[derive(Default)]
 pub(super) struct Receiving {
@@ -70,8 +83,7 @@ pub(super) struct Receiving {
     last: u16,
     /// How many reads in a row began in the turn in which the one before had ended.
     regular: u8,
-    /// Whether no read waits for what is repeated: see *Only for a read*.
-    resting: bool,
+    repetition: Repetition,
     /// Whether a receive is under way.
     under_way: bool,
     /// Whether that was given up: what it brings is of no use for waiting.
@@ -90,6 +102,15 @@ impl Receiving {
         }
     }
 
+    /// What is repeated stands like this no more. Says whether it did.
+    fn ends(&mut self, repetition: Repetition) -> bool {
+        let did = self.repetition == repetition;
+        if did {
+            self.repetition = Repetition::GoesOn;
+        }
+        did
+    }
+
     fn has_ahead(&self) -> bool {
         matches!(self.ahead, Ahead::InBuffer(..) | Ahead::Copied)
     }
@@ -102,7 +123,7 @@ impl Uring {
         let receiving = &mut self.entries[index].receiving;
         let at_once = std::mem::take(&mut receiving.ended) == self.turn;
         receiving.regular = if at_once { REGULAR.min(receiving.regular + 1) } else { 0 };
-        receiving.resting = false;
+        receiving.ends(Repetition::Rests);
         if (1..=room).contains(&receiving.repeated) {
             return;
         }
@@ -123,7 +144,7 @@ impl Uring {
         if receiving.repeated == 0 || receiving.has_ahead() {
             return false;
         }
-        receiving.resting = true;
+        receiving.repetition = Repetition::Rests;
         self.resting.push(index as u32);
         true
     }
@@ -143,7 +164,7 @@ impl Uring {
     }
 
     fn rest_no_more_at(&mut self, index: usize) {
-        if std::mem::take(&mut self.entries[index].receiving.resting) {
+        if self.entries[index].receiving.ends(Repetition::Rests) {
             self.give_up_repeated(index);
         }
     }
@@ -179,7 +200,7 @@ impl Uring {
         }
         (receiving.ahead, receiving.under_way, receiving.cancelled) = (Ahead::Nothing, true, false);
         let receive = if self.repeats && receiving.regular >= REGULAR && receiving.last < limit::at_once(room) {
-            receiving.repeated = room;
+            (receiving.repeated, receiving.repetition) = (room, Repetition::Fresh);
             limit::receive(index as i32, room)
         } else {
             let room = room.min(SIZE as u16).into();
@@ -221,8 +242,17 @@ impl Uring {
         if came {
             receiving.last = length as u16;
         }
+        // SAFETY: *By place*: a read has waited since it was begun, so that its stream keeps the number until it has quit.
+        if receiving.ends(Repetition::Fresh) && receiving.repeated > 0 && unsafe { limit::is_over(index as i32) } {
+            receiving.regular = 0;
+            self.give_up_repeated(index); // The next read asks anew, and is told.
+        }
+        if !more {
+            // It may have been given up above, with bytes of the same call behind: the number names the next one from now on.
+            self.unwanted.retain(|&name| name != Name::Receive(index as u32));
+        }
         let Some(token) = table.open_at(index as i32) else { return };
-        if came || !receiving.cancelled {
+        if came || !self.entries[index].receiving.cancelled {
             table.event(token, Readiness::READ, resume);
         }
         if more || (length > 0 && !cqueue::sock_nonempty(completion.flags())) {
@@ -272,7 +302,7 @@ impl Uring {
     /// event came meanwhile are resumed by the next `select`.
     pub(in crate::reactor) fn quit(&mut self, index: usize, table: &mut Table) -> Option<Box<Unread>> {
         let receiving = &mut self.entries.get_mut(index)?.receiving;
-        (receiving.repeated, receiving.resting) = (0, false);
+        (receiving.repeated, receiving.repetition) = (0, Repetition::GoesOn);
         receiving.wants_nothing();
         if receiving.under_way {
             // An error is `enter`'s, and shows in the next `select`: the receive stays under way then, for its entry's next reader.
