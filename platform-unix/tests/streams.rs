@@ -4,9 +4,11 @@
 mod support;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use matou_unix::net::{TcpStream, UdpSocket};
@@ -31,6 +33,8 @@ everywhere! {
     read_exact_tells_an_early_end
     an_empty_buffer
     r34_a_read_that_times_out_loses_nothing
+    reads_that_are_polled_once_each_find_what_comes
+    accepts_that_are_polled_once_each_find_who_comes
     r35_a_busy_domain_looks_at_its_sockets
     r36_a_socket_always_ready_leaves_the_others_their_turn
     shutdown_ends_a_read_under_way
@@ -358,6 +362,54 @@ fn an_empty_buffer(setup: &Setup) {
         assert_eq!(one.write(&[]).await?, 0);
         one.write_all(&[]).await?;
         one.read_exact(&mut []).await?;
+        io::Result::Ok(())
+    });
+}
+
+/// Polls a future once, as `now_or_never` does, and drops it. What the system is asked about meanwhile, nobody waits for.
+async fn once<R>(future: impl Future<Output = R>) -> Poll<R> {
+    let mut future = Box::pin(future);
+    let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    drop(future);
+    yield_now().await;
+    polled
+}
+
+fn reads_that_are_polled_once_each_find_what_comes(setup: &Setup) {
+    setup.run(0, async {
+        let (near, far) = pair().await?;
+        let mut buf = [0; 8];
+        for round in 0..5 {
+            for _ in 0..200 {
+                assert!(once(near.read(&mut buf)).await.is_pending());
+            }
+            far.write_all(b"meow").await?;
+            let mut polls = 0;
+            let read = loop {
+                match once(near.read(&mut buf)).await {
+                    Poll::Ready(read) => break read?,
+                    Poll::Pending => polls += 1,
+                }
+                assert!(polls < 10_000, "round {round}: it is never there");
+            };
+            assert_eq!(&buf[..read], b"meow");
+        }
+        io::Result::Ok(())
+    });
+}
+
+fn accepts_that_are_polled_once_each_find_who_comes(setup: &Setup) {
+    setup.run(0, async {
+        let (listener, address) = listen()?;
+        for _ in 0..200 {
+            assert!(once(listener.accept()).await.is_pending());
+        }
+        let _client = TcpStream::connect(address).await?;
+        let mut polls = 0;
+        while once(listener.accept()).await.is_pending() {
+            polls += 1;
+            assert!(polls < 10_000, "nobody is ever there");
+        }
         io::Result::Ok(())
     });
 }

@@ -437,7 +437,12 @@ impl<T: AsFd> Source<T> {
                     self.readers.set(0);
                     self.rests.set(true);
                 }
-                Some(false) => self.quit(),
+                Some(false) => {
+                    self.quit();
+                    if !has_result {
+                        self.here(DomainReactor::asked_in_vain);
+                    }
+                }
                 None => {}
             },
             more => self.readers.set(more - 1),

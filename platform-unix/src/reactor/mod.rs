@@ -286,6 +286,11 @@ impl DomainReactor {
         kernel.rest(token)
     }
 
+    /// The last read of this stream that waited was dropped: the next one tries.
+    pub(crate) fn asked_in_vain(&self, token: Token) {
+        self.state.borrow_mut().table.asked_in_vain(token, Direction::Read);
+    }
+
     /// No read of this stream is known to wait here any more: nothing is put aside from now on, and what was is given back. Should one wait
     /// nevertheless, it looks again.
     pub(crate) fn quit(&self, token: Token) -> Option<Box<Unread>> {

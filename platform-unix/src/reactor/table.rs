@@ -15,7 +15,8 @@
 //!
 //! A direction is *dry* from the moment a call found nothing (or less than it had room for) to the next event. Dry means "do not
 //! try, wait"; not dry means "not known": try. Events only ever end dryness, and they are looked at only in `select`, on this
-//! domain, so a socket that turned ready after a call found it empty cannot have had its event forgotten.
+//! domain, so a socket that turned ready after a call found it empty cannot have had its event forgotten. Where only those are asked about that
+//! somebody waits for, there is an event only for who waits until then: with the last wait that is given up dryness ends, too.
 //!
 //! A short read alone does not make a direction dry when the entry is *stubborn*: after an end of stream, an error or urgent data
 //! no further edge needs to come, and the next call must find out by itself. A call that found nothing at all always does.
@@ -263,15 +264,27 @@ impl Table {
         if waiter.generation != generation(point) || waiter.list == NIL {
             return None; // It was resumed, or its place has a successor.
         }
-        let index = waiter.list >> 1;
+        let (index, direction) = ((waiter.list >> 1) as usize, waiter.list & 1);
         self.unlink(node);
-        Some(index as usize)
+        let entry = &mut self.entries[index];
+        if entry.heads[direction as usize] == NIL {
+            // Perhaps nobody asks any more, so that no event ends it.
+            entry.known = entry.known.with(Readiness(1 << direction));
+        }
+        Some(index)
     }
 
     /// What the waiters of an entry wait for.
     pub(super) fn wanted(&self, index: usize) -> Interest {
         let heads = self.entries[index].heads;
         Interest { read: heads[0] != NIL, write: heads[1] != NIL }
+    }
+
+    /// A wait for what a call in `direction` would find was given up, and nobody asks any more: what came is to be found by trying.
+    pub(super) fn asked_in_vain(&mut self, token: Token, direction: Direction) {
+        if let Some(entry) = self.entry(token) {
+            entry.known = entry.known.with(Readiness::ready(direction));
+        }
     }
 
     /// An event came: notes it, and resumes who waited for it.
