@@ -33,19 +33,24 @@ fn streams_lose_no_byte() {
 #[test]
 fn rows_by_chance_show_all_of_a_stream_and_a_lost_byte_is_found() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rare =
+        vec!["a round", "awaited", "an end", "an end after a cut", "a reset", "a write that waits", "forgotten", "moved", "outlived"];
+    if streams::reactors().first() == Some(&Reactor::Uring) {
+        rare.extend(["unread", "a conversion that is refused"]);
+    }
     let (mut shown, mut found) = (BTreeMap::<_, u32>::new(), 0);
-    for seed in 2000..3000 {
+    // Some of it only the kernel's timing shows: where a thousand rows do not, more may.
+    for seed in 2000..20_000 {
         let bytes = by_chance(seed);
         let shows = streams::shows(&bytes).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         shows.into_iter().for_each(|what| *shown.entry(what).or_default() += 1);
-        found += u32::from(streams::check_leaky(&bytes).is_err_and(|why| why.contains("other bytes")));
+        rare.retain(|what| shown.get(what).is_none_or(|&times| times < 3));
+        if seed < 3000 {
+            found += u32::from(streams::check_leaky(&bytes).is_err_and(|why| why.contains("other bytes")));
+        } else if rare.is_empty() {
+            break;
+        }
     }
-    let mut all =
-        vec!["a round", "awaited", "an end", "an end after a cut", "a reset", "a write that waits", "forgotten", "moved", "outlived"];
-    if streams::reactors().first() == Some(&Reactor::Uring) {
-        all.extend(["unread", "a conversion that is refused"]);
-    }
-    let rare: Vec<_> = all.into_iter().filter(|&what| shown.get(what).is_none_or(|&times| times < 3)).collect();
     assert!(rare.is_empty(), "the rows hardly ever show {rare:?}: {shown:?}");
     assert!(found > 300, "a lost byte was found {found} times");
 }
