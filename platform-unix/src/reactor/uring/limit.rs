@@ -58,13 +58,18 @@ pub(super) unsafe fn is_over(fd: i32) -> bool {
 }
 
 /// Whether this kernel keeps to such a limit, takes nothing once such a receive is taken back, and tells of an end that comes with bytes: it is
-/// tried once.
-pub(super) fn is_known(ring: &mut Ring, buffers: &mut Buffers) -> bool {
+/// tried once. An error, for which it is taken not to, leaves perhaps something under way in this ring.
+pub(super) fn is_known(ring: &mut Ring, buffers: &mut Buffers) -> io::Result<bool> {
     #[cfg(test)]
     if super::ring::refusal::REPEATS_NONE.get() {
-        return false;
+        return Ok(false);
     }
-    *KNOWN.get_or_init(|| try_it(ring, buffers).unwrap_or(false))
+    if let Some(&known) = KNOWN.get() {
+        return Ok(known);
+    }
+    let tried = try_it(ring, buffers);
+    let known = *KNOWN.get_or_init(|| *tried.as_ref().unwrap_or(&false));
+    tried.map(|_| known)
 }
 
 /// Whether it was tried, and this kernel does not.

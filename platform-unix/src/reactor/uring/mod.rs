@@ -92,10 +92,31 @@ const _: () = assert!(size_of::<Entry>() <= 28);
 
 impl Uring {
     pub(super) fn new(bell: &Bell) -> io::Result<Uring> {
+        Uring::tried(bell).map(|(uring, _)| uring)
+    }
+
+    /// One that has the kernel repeat receives; none where it cannot.
+    pub(super) fn that_repeats(bell: &Bell) -> Option<Uring> {
+        if limit::is_unknown() {
+            return None;
+        }
+        let (mut uring, is_at_rest) = Uring::tried(bell).ok()?;
+        if uring.repeats {
+            return Some(uring);
+        }
+        if is_at_rest {
+            uring.buffers.let_go();
+        }
+        None
+    }
+
+    /// A new one, and whether nothing of what was tried with it is under way any more.
+    fn tried(bell: &Bell) -> io::Result<(Uring, bool)> {
         let mut ring = Ring::new()?;
         let mut buffers = Buffers::new(&ring)?;
-        Ok(Uring {
-            repeats: limit::is_known(&mut ring, &mut buffers),
+        let known = limit::is_known(&mut ring, &mut buffers);
+        let uring = Uring {
+            repeats: *known.as_ref().unwrap_or(&false),
             buffers,
             ring,
             polls: Polls::default(),
@@ -108,15 +129,8 @@ impl Uring {
             bell: bell.as_fd().as_raw_fd(),
             watches_bell: false,
             rung: false,
-        })
-    }
-
-    /// One that has the kernel repeat receives; none where it cannot.
-    pub(super) fn that_repeats(bell: &Bell) -> Option<Uring> {
-        if limit::is_unknown() {
-            return None;
-        }
-        Uring::new(bell).ok().filter(|uring| uring.repeats)
+        };
+        Ok((uring, known.is_ok()))
     }
 
     /// Begins to watch a descriptor for `direction`.
