@@ -349,15 +349,21 @@ fn r02_promises_work_inside_futures_unordered() {
     });
 }
 
+/// A child that ends when the gate is opened.
+fn behind_a_gate(reach: Reach) -> (Gate, Promise<()>) {
+    let gate = Gate::new();
+    let child = reach.start({
+        let gate = gate.clone();
+        move || async move { gate.passed().await }
+    });
+    (gate, child)
+}
+
 #[test]
 fn r02_the_last_waker_a_promise_was_polled_with_is_woken_once_on_the_parents_domain() {
     each(|reach, seed| {
         go(1, seed, async {
-            let gate = Gate::new();
-            let mut child = reach.start({
-                let gate = gate.clone();
-                move || async move { gate.passed().await }
-            });
+            let (gate, mut child) = behind_a_gate(reach);
             let ((first, first_waker), (last, last_waker)) = (Ring::new(), Ring::new());
             assert!(poll_under(&mut child, &first_waker).is_pending());
             assert!(poll_under(&mut child, &last_waker).is_pending());
@@ -380,11 +386,7 @@ fn r02_the_last_waker_a_promise_was_polled_with_is_woken_once_on_the_parents_dom
 fn r02_a_promise_polled_under_another_tasks_waker_wakes_that_task() {
     each(|reach, seed| {
         go(1, seed, async {
-            let gate = Gate::new();
-            let mut child = reach.start({
-                let gate = gate.clone();
-                move || async move { gate.passed().await }
-            });
+            let (gate, mut child) = behind_a_gate(reach);
             let lent = Rc::new(RefCell::new(None::<Waker>));
             let other = spawn({
                 let lent = Rc::clone(&lent);
