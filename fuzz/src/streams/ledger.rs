@@ -134,7 +134,8 @@ impl Ledger {
         if looks { self.come.fits(&bytes) } else { self.come.give(&bytes) }
     }
 
-    fn failed(&mut self, error: &io::Error) -> Checked {
+    /// A read failed with this error, or it was the one that the socket had.
+    pub(super) fn failed(&mut self, error: &io::Error) -> Checked {
         let is_cut = self.cut && matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
         self.shown.insert("a reset");
         self.owes_error = false;
@@ -172,10 +173,5 @@ impl Ledger {
     /// A call on the far end, which may fail only where the connection is no more.
     pub(super) fn far(&self, result: io::Result<()>, what: &str) -> Checked {
         if self.cut { Ok(()) } else { result.map_err(|error| format!("{what}: {error}")) }
-    }
-
-    /// The error that the socket had.
-    pub(super) fn took(&mut self, error: &io::Error) -> Checked {
-        self.failed(error)
     }
 }

@@ -300,7 +300,7 @@ impl<S: Near> Rest<S> {
             Step::Unread => self.ledger.unread(&near.unread(), !kept.is_empty())?,
             Step::TakeError => {
                 if let Some(error) = near.take_error().map_err(|error| format!("no error can be taken: {error}"))? {
-                    self.ledger.took(&error)?;
+                    self.ledger.failed(&error)?;
                 }
             }
             Step::Stamp => near.stamp(),
