@@ -8,7 +8,7 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 pub use crate::domain::points::POINTS;
 use crate::domain::points::Standing;
@@ -65,14 +65,16 @@ impl Point {
     /// See [`PointError`].
     #[inline]
     pub fn new() -> Result<Point, PointError> {
-        Domain::with(|domain| {
-            if !domain.suspends {
-                return Err(PointError::NoEvents);
-            }
-            let id = domain.open_point().ok_or(PointError::Full)?;
-            Ok(Point { id, epoch: domain.epoch(), _local: PhantomData })
-        })
-        .unwrap_or(Err(PointError::NoDomain))
+        Domain::with(Point::of).unwrap_or(Err(PointError::NoDomain))
+    }
+
+    #[inline]
+    fn of(domain: &Domain) -> Result<Point, PointError> {
+        if !domain.suspends {
+            return Err(PointError::NoEvents);
+        }
+        let id = domain.open_point().ok_or(PointError::Full)?;
+        Ok(Point { id, epoch: domain.epoch(), _local: PhantomData })
     }
 
     /// The name by which the event source resumes it.
@@ -141,28 +143,95 @@ impl Point {
             return effect::out_of_turn(cx);
         }
         match standing {
-            Standing::Resumed => return Poll::Ready(Ok(())),
-            Standing::Waiting => return Poll::Pending,
-            Standing::Fresh | Standing::WaitingElsewhere => {}
+            Standing::Resumed => Poll::Ready(Ok(())),
+            Standing::Waiting => Poll::Pending,
+            Standing::Fresh => self.begin(cx, register),
+            Standing::WaitingElsewhere => {
+                let waker = cx.waker().clone();
+                self.keep(waker, false).map(Ok)
+            }
         }
+    }
+
+    /// Waits at the point in `place`, and makes one where there is none: [`new`](Point::new) and [`poll_suspend`](Point::poll_suspend) in
+    /// one, for futures that wait again and again. Once it is ready, `place` is empty.
+    ///
+    /// ```
+    /// use std::task::{Context, Poll};
+    ///
+    /// use matou_core::PointId;
+    /// use matou_core::suspension::{Point, PointError};
+    ///
+    /// /// Waits for what `ask` asks the event source for.
+    /// fn poll_event(place: &mut Option<Point>, ask: fn(PointId), cx: &mut Context<'_>) -> Poll<Result<(), PointError>> {
+    ///     Point::poll_at(place, cx, |point| Ok(ask(point)))
+    /// }
+    /// # let _ = poll_event;
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `register`, and [`PointError`]: there is no point then.
+    ///
+    /// # Panics
+    /// When called in another domain or run than the point was made in.
+    ///
+    /// # Cancellation
+    /// It is the point that counts: see [`suspend`](Point::suspend).
+    #[inline]
+    pub fn poll_at<E: From<PointError>>(
+        place: &mut Option<Point>,
+        cx: &mut Context<'_>,
+        register: impl FnOnce(PointId) -> Result<(), E>,
+    ) -> Poll<Result<(), E>> {
+        let Some(point) = place else {
+            let made = Domain::with(|domain| if domain.count_effect() { Point::of(domain).map(Some) } else { Ok(None) });
+            let mut point = match made.unwrap_or(Err(PointError::NoDomain)) {
+                Ok(Some(point)) => point,
+                Ok(None) => return effect::out_of_turn(cx),
+                Err(error) => return Poll::Ready(Err(error.into())),
+            };
+            let polled = point.begin(cx, register);
+            if polled.is_pending() {
+                *place = Some(point);
+            }
+            return polled;
+        };
+        if Domain::with(|domain| domain.epoch() == point.epoch && domain.points.take_resumed(point.id)) == Some(true) {
+            core::mem::forget(place.take()); // It is closed.
+            return Poll::Ready(Ok(()));
+        }
+        let polled = point.poll_suspend(cx, register);
+        if polled.is_ready() {
+            *place = None;
+        }
+        polled
+    }
+
+    /// Registers it, for the task that polls.
+    #[inline]
+    fn begin<E>(&mut self, cx: &mut Context<'_>, register: impl FnOnce(PointId) -> Result<(), E>) -> Poll<Result<(), E>> {
         // Before the registration: should it panic, there is none to be told of.
         let waker = cx.waker().clone();
-        if standing == Standing::Fresh
-            && let Err(error) = register(id)
-        {
-            return Poll::Ready(Err(error));
+        match register(self.id) {
+            Ok(()) => self.keep(waker, true).map(Ok),
+            Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    /// Waits with this waker. `fresh`: it was registered just now.
+    #[inline]
+    fn keep(&mut self, waker: Waker, fresh: bool) -> Poll<()> {
         let waited = Domain::with(|domain| {
-            let waited = domain.points.wait(id, waker);
+            let waited = domain.points.wait(self.id, waker);
             // Once for each task that waits at it: it may have been handed on.
-            if domain.is_traced() && (standing == Standing::Fresh || waited.is_ok()) {
-                domain.trace_suspended(id);
+            if domain.is_traced() && (fresh || waited.is_ok()) {
+                domain.trace_suspended(self.id);
             }
             waited
         });
         match waited {
             Some(Ok(_replaced)) => Poll::Pending,
-            _ => Poll::Ready(Ok(())),
+            _ => Poll::Ready(()),
         }
     }
 }

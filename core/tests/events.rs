@@ -329,6 +329,123 @@ fn r33_a_point_handed_to_another_task_of_its_domain_is_that_tasks() {
     }
 }
 
+/// Waits at whatever point is in `place`; what it is registered with is noted.
+fn poll_at(place: &mut Option<Point>, registered: &Trace<PointId>, cx: &mut Context<'_>) -> Poll<Result<(), PointError>> {
+    Point::poll_at(place, cx, |id| {
+        registered.note(id);
+        Ok(())
+    })
+}
+
+#[test]
+fn r33_a_place_has_a_point_while_it_is_waited_there() {
+    let logs = on_each_domain(1, |hand| async move {
+        let (seen, mut place, mut stale) = (Trace::new(), None, Vec::new());
+        for round in 0..10 {
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..3 {
+                while poll_at(&mut place, &seen, &mut cx).is_pending() && place.is_none() {
+                    yield_now().await; // The budget of this poll was used up.
+                }
+                stale.iter().for_each(|&id| hand.fire(id));
+                look(&hand).await;
+            }
+            let id = place.as_ref().map(Point::id).unwrap();
+            assert_eq!(seen.take(), [id], "registered once");
+            assert!(!stale.contains(&id), "round {round}");
+            // Of the task, and woken by it alone.
+            let wakes = Counter::new();
+            assert!(poll_at(&mut place, &seen, &mut Context::from_waker(&counting_waker(&wakes))).is_pending());
+            hand.fire(id);
+            look(&hand).await;
+            assert_eq!(wakes.get(), 1);
+            assert_eq!(poll_at(&mut place, &seen, &mut cx), Poll::Ready(Ok(())));
+            assert!(place.is_none() && seen.len() == 0);
+            stale.push(id);
+        }
+    });
+    assert!(logs.iter().all(|log| log.cancelled.is_empty()), "{logs:?}");
+}
+
+#[test]
+fn r33_a_point_in_a_place_may_be_resumed_while_it_is_registered() {
+    let logs = on_each_domain(64, |hand| async move {
+        // Made elsewhere, and resumed before it is looked at: it is not registered.
+        let mut place = Some(Point::new().unwrap());
+        hand.fire(place.as_ref().map(Point::id).unwrap());
+        look(&hand).await;
+        let seen = Trace::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(poll_at(&mut place, &seen, &mut cx), Poll::Ready(Ok(())));
+        assert!(place.is_none() && seen.len() == 0);
+    });
+    assert!(logs.iter().all(|log| log.cancelled.is_empty()), "{logs:?}");
+}
+
+#[test]
+fn r33_a_place_stays_empty_where_the_registration_fails() {
+    let logs = on_each_domain(1, |hand| async move {
+        let mut failed = Vec::new();
+        for _ in 0..10 {
+            let mut place = None;
+            let fail = |place: &mut Option<Point>, failed: &mut Vec<PointId>, cx: &mut Context<'_>| {
+                Point::poll_at(place, cx, |id| {
+                    failed.push(id);
+                    Err(PointError::Full)
+                })
+            };
+            assert_eq!(poll_fn(|cx| fail(&mut place, &mut failed, cx)).await, Err(PointError::Full));
+            assert!(place.is_none());
+        }
+        // None of them is left: each was another use of the one place.
+        let (next, mut successor) = registered().await;
+        assert!(!failed.contains(&next));
+        failed.iter().for_each(|&id| hand.fire(id));
+        look(&hand).await;
+        assert!(poll_once(&mut successor).await.is_pending());
+        hand.fire(next);
+        successor.await.unwrap();
+    });
+    assert!(logs.iter().all(|log| log.cancelled.is_empty()), "{logs:?}");
+}
+
+#[test]
+fn r33_a_place_stays_empty_without_budget() {
+    on_each_domain(4, |_| async move {
+        let (seen, mut place) = (Trace::new(), None);
+        poll_fn(|cx| {
+            while poll_budget(cx).is_ready() {}
+            assert!(poll_at(&mut place, &seen, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert!(place.is_none() && seen.len() == 0);
+        yield_now().await;
+        assert!(poll_at(&mut place, &seen, &mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(seen.take(), [place.as_ref().map(Point::id).unwrap()]);
+    });
+    let mut place = None;
+    let outside = poll_at(&mut place, &Trace::new(), &mut Context::from_waker(Waker::noop()));
+    assert_eq!(outside, Poll::Ready(Err(PointError::NoDomain)));
+}
+
+#[test]
+fn r34_a_place_that_is_emptied_is_told_to_the_source() {
+    let logs = on_each_domain(1, |hand| async move {
+        let (seen, mut place) = (Trace::new(), None);
+        let mut cx = Context::from_waker(Waker::noop());
+        while poll_at(&mut place, &seen, &mut cx).is_pending() && place.is_none() {
+            yield_now().await;
+        }
+        // Its event and its end meet in one look.
+        hand.fire(seen.take()[0]);
+        drop(place.take());
+        look(&hand).await;
+        assert_eq!(hand.log().cancelled.len(), 1);
+    });
+    assert!(logs.iter().all(|log| log.cancelled.len() == 1), "{logs:?}");
+}
+
 // ---- R34: points given up
 
 /// How a registered point comes to be dropped.

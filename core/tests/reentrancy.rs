@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use matou_core::suspension::Point;
+use matou_core::suspension::{Point, PointError};
 use matou_core::sync::Computation;
 use matou_core::time::{Sleep, sleep, timeout};
 use matou_core::{
@@ -644,4 +644,42 @@ fn a_waker_drops_another_point_that_the_same_look_resumed() {
     });
     assert!(ran.is_ok());
     assert_eq!(hand.log().cancelled, [], "one that was resumed is not told as given up");
+}
+
+#[test]
+fn a_waker_polls_another_point_that_the_same_look_resumed() {
+    thread_local! {
+        static PLACE: RefCell<Option<Point>> = const { RefCell::new(None) };
+    }
+    let poll_other = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        PLACE.with_borrow_mut(|place| Point::poll_at(place, &mut cx, |_| Ok::<(), PointError>(())))
+    };
+    let platform = Threads::new(0);
+    let hand = platform.hand(0);
+    let ran = run(&platform, Config::new(), async {
+        let point = Point::new().unwrap();
+        let woken = point.id();
+        let mut waiting = Box::pin(point.suspend(|_| Ok::<(), ()>(())));
+        assert!(poll_under(&mut waiting, &on_wake(move || assert!(poll_other().is_ready()))).is_pending());
+        assert!(poll_other().is_pending());
+        let polled = PLACE.with_borrow(|place| place.as_ref().map(Point::id)).unwrap();
+        [woken, polled].iter().for_each(|&point| hand.fire(point));
+        until(|| PLACE.with_borrow(Option::is_none)).await;
+        waiting.await.unwrap();
+        // Each place is used again once: no two points share one.
+        let mut opened = [(); 4].map(|()| Point::new().unwrap());
+        let ids: BTreeSet<u64> = opened.iter().map(|point| point.id().to_bits()).collect();
+        assert!(ids.len() == 4 && !ids.contains(&polled.to_bits()), "{ids:?}");
+        for point in &mut opened {
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(point.poll_suspend(&mut cx, |_| Ok::<(), ()>(())).is_pending());
+            hand.fire(point.id());
+            let looks = hand.log().looks;
+            until(|| hand.log().looks > looks + 1).await;
+            assert!(point.poll_suspend(&mut cx, |_| Ok::<(), ()>(())).is_ready());
+        }
+    });
+    assert!(ran.is_ok());
+    assert_eq!(hand.log().cancelled, []);
 }

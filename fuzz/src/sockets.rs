@@ -26,7 +26,7 @@ use rustix::kernel;
 
 use crate::descriptor::source::Source;
 use crate::interrupt::Material;
-use crate::reactor::{Direction, DomainReactor, Reactor, Unarmed};
+use crate::reactor::{self, Direction, DomainReactor, Reactor, Unarmed};
 use crate::time::{Duration, clock};
 
 const DOMAINS: usize = 2;
@@ -314,7 +314,7 @@ impl World {
         let mut between = Some(between);
         for _ in 0..MOST_ROUNDS {
             self.enter(home);
-            match source.attempt(direction, resumed, &mut |source, _| call(source)) {
+            match source.attempt(reactor::current().as_deref(), direction, resumed, &mut call) {
                 Some(Ok(moved)) => {
                     self.show(if moved == 0 { "end" } else { "moved" });
                     return Ok(());

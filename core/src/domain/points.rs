@@ -172,6 +172,7 @@ impl Points {
     }
 
     /// A new point. `None` if the table is full.
+    #[inline]
     pub(crate) fn open(&self) -> Option<PointId> {
         #[cfg(feature = "alloc")]
         if self.with(|table| table.free == NONE) {
@@ -225,6 +226,19 @@ impl Points {
             Some(Place { state: State::Waiting, waker: Some(kept), .. }) if kept.will_wake(waker) => Standing::Waiting,
             Some(Place { state: State::Waiting, .. }) => Standing::WaitingElsewhere,
             _ => Standing::Resumed,
+        })
+    }
+
+    /// Closes a point that was resumed and whose waker was taken for that, and says whether it is such a one.
+    #[inline]
+    pub(crate) fn take_resumed(&self, id: PointId) -> bool {
+        self.with(|table| {
+            let resumed = table.get(id).is_some_and(|place| place.state == State::Resumed && !place.listed);
+            if resumed {
+                self.open.set(self.open.get() - 1);
+                table.free(id.index);
+            }
+            resumed
         })
     }
 

@@ -16,12 +16,11 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use matou_core::PointId;
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
 
 use super::source::Source;
-use crate::reactor::{Direction, DomainReactor, Unarmed};
+use crate::reactor::{self, Direction, DomainReactor, Unarmed};
 
 /// What leads to a descriptor.
 pub(crate) trait Holder {
@@ -60,12 +59,12 @@ pub(crate) trait Call<S> {
     fn call(&mut self, source: &S, current: Option<&DomainReactor>) -> io::Result<Self::Output>;
 
     /// For how many bytes a read has room. One that only looks has none: what it does not take is not to be taken for it.
-    fn room(&self) -> usize {
+    fn room(&self, _current: Option<&DomainReactor>) -> usize {
         0
     }
 
     /// Takes from what was put aside, and says how many bytes.
-    fn copy(&mut self, _bytes: &[u8]) -> io::Result<(Self::Output, usize)> {
+    fn copy(&mut self, _bytes: &[u8], _current: Option<&DomainReactor>) -> io::Result<(Self::Output, usize)> {
         unreachable!("it reads from no stream")
     }
 }
@@ -139,29 +138,8 @@ impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
             Stage::Over => panic!("a call was polled after its result"),
         }
         this.stage = Stage::Begun;
-        let mut resumed = false;
-        let result = loop {
-            if this.point.is_some() {
-                let waited = ready!(this.poll_wait(cx));
-                this.point = None;
-                if let Err(error) = waited {
-                    break Err(error);
-                }
-                resumed = true;
-            }
-            match this.attempt(resumed) {
-                Ok(None) => {}
-                Ok(Some(result)) => break result,
-                Err(error) => break Err(error),
-            }
-            match Point::new() {
-                Ok(point) => this.point = Some(point),
-                Err(error) => break Err(error.into()),
-            }
-        };
-        this.stage = Stage::Over;
-        this.end(true);
-        Poll::Ready(result)
+        let current = reactor::current();
+        this.poll_begun(current.as_deref(), cx)
     }
 }
 
@@ -170,73 +148,103 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
         Awaited { holder, call, point: None, counted: false, stage: Stage::New }
     }
 
+    #[inline(always)] // It is the one part of `poll` that matters.
+    fn poll_begun(&mut self, current: Option<&DomainReactor>, cx: &mut Context<'_>) -> Poll<io::Result<C::Output>>
+    where
+        C: Call<Source<H::Io>>,
+    {
+        let mut resumed = false;
+        let result = loop {
+            if self.point.is_none()
+                && let Some(result) = self.attempt(current, resumed)
+            {
+                break result;
+            }
+            if let Err(error) = ready!(self.poll_wait(current, cx)) {
+                break Err(error);
+            }
+            resumed = true;
+        };
+        self.stage = Stage::Over;
+        if self.counted {
+            self.end(current, true);
+        }
+        Poll::Ready(result)
+    }
+
     /// Tries it. `None`: it would block.
-    fn attempt(&mut self, resumed: bool) -> io::Result<Option<io::Result<C::Output>>>
+    #[inline]
+    fn attempt(&mut self, current: Option<&DomainReactor>, resumed: bool) -> Option<io::Result<C::Output>>
     where
         C: Call<Source<H::Io>>,
     {
         let call = &mut self.call;
-        self.holder.hold(|source| {
+        let tried = self.holder.hold(|source| {
             if C::READS
-                && let Some(result) = source.offer(&mut |bytes| call.copy(bytes))
+                && source.may_have_aside()
+                && let Some(result) = source.offer_aside(current, &mut |bytes| call.copy(bytes, current))
             {
                 return Some(result);
             }
-            source.attempt(call.direction(), resumed, &mut |source: &Source<H::Io>, current| {
+            source.attempt(current, call.direction(), resumed, &mut |source: &Source<H::Io>| {
                 // What was being fetched may have arrived since: it comes first.
                 if (C::READS && source.carries()) || (!resumed && !call.is_worth_trying(source)) {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 call.call(source, current)
             })
-        })
+        });
+        tried.unwrap_or_else(|error| Some(Err(error)))
     }
 
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    /// Waits. Whether there is something to be found is not known afterwards.
+    #[inline]
+    fn poll_wait(&mut self, current: Option<&DomainReactor>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         C: Call<Source<H::Io>>,
     {
         let Awaited { holder, call, point, counted, .. } = self;
-        let point = point.as_mut().expect("asked by the caller");
-        poll_wait(point, cx, |point| {
+        let waited = Point::poll_at(point, cx, |point| {
             let armed = holder.hold(|source| {
-                let room: Option<&dyn Fn() -> usize> = if C::READS { Some(&|| call.room()) } else { None };
-                if source.arm_for(call.direction(), room, point)? {
+                let room: Option<&dyn Fn() -> usize> = if C::READS { Some(&|| call.room(current)) } else { None };
+                if source.arm_for(current, call.direction(), room, point)? {
                     source.count(std::mem::replace(counted, true));
                 }
                 Ok(())
             });
             armed.map_err(Unarmed::Failed).flatten()
-        })
+        });
+        waited.map(looked_again)
     }
 
-    /// It waits no more.
-    fn end(&mut self, has_result: bool) {
-        if std::mem::take(&mut self.counted) {
-            // A stream that is another task's by now keeps the read counted.
-            let _not_ours = self.holder.hold(|source| source.done(has_result));
-        }
+    /// It waits no more, and was counted.
+    fn end(&mut self, current: Option<&DomainReactor>, has_result: bool) {
+        self.counted = false;
+        // A stream that is another task's by now keeps the read counted.
+        let _not_ours = self.holder.hold(|source| source.done(current, has_result));
     }
 }
 
 impl<H: Holder, C> Drop for Awaited<'_, H, C> {
     fn drop(&mut self) {
-        self.end(false);
+        if self.counted {
+            self.end(reactor::current().as_deref(), false);
+        }
     }
 }
 
-/// Waits at a point, which `arm` makes known to the reactor. Whether there is something to be found is not known afterwards.
-fn poll_wait(point: &mut Point, cx: &mut Context<'_>, arm: impl FnOnce(PointId) -> Result<(), Unarmed>) -> Poll<io::Result<()>> {
-    Poll::Ready(match ready!(point.poll_suspend(cx, arm)) {
+/// Whoever found out before the wait began that it may be over looks again, too.
+fn looked_again(waited: Result<(), Unarmed>) -> io::Result<()> {
+    match waited {
         Ok(()) | Err(Unarmed::Ready) => Ok(()),
         Err(Unarmed::Failed(error)) => Err(error),
-    })
+    }
 }
 
 /// Waits until a call in `direction`, which just found nothing, may find something.
 pub(crate) async fn wait<T: AsFd>(source: &Source<T>, direction: Direction) -> io::Result<()> {
-    let mut point = Point::new()?;
-    poll_fn(|cx| poll_wait(&mut point, cx, |id| source.arm(direction, id))).await
+    let mut point = None;
+    looked_again(poll_fn(|cx| Point::poll_at(&mut point, cx, |id| source.arm(direction, id))).await)
 }
 
 #[cfg(test)]

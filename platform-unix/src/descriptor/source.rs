@@ -268,8 +268,13 @@ impl<T: AsFd> Source<T> {
 
     /// Calls `f` with the reactor this descriptor is registered at, if that is the current domain's.
     fn here<R>(&self, f: impl FnOnce(&DomainReactor, Token) -> R) -> Option<R> {
-        let reactor = reactor::current()?;
-        Some(f(&reactor, self.place.token_at(&reactor)?))
+        self.at(reactor::current().as_deref(), f)
+    }
+
+    /// The same, where that is at hand.
+    fn at<R>(&self, current: Option<&DomainReactor>, f: impl FnOnce(&DomainReactor, Token) -> R) -> Option<R> {
+        let reactor = current?;
+        Some(f(reactor, self.place.token_at(reactor)?))
     }
 
     /// Where it is registered, if that is at `current`. Else it is registered nowhere afterwards, unless something has to be fetched first.
@@ -315,20 +320,21 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Tries a system call, unless it is known to find nothing; who was just `resumed` tries. `None`: it would block.
+    #[inline]
     pub(crate) fn attempt<R>(
         &self,
+        current: Option<&DomainReactor>,
         direction: Direction,
         resumed: bool,
-        call: &mut impl FnMut(&Source<T>, Option<&DomainReactor>) -> io::Result<R>,
+        call: &mut impl FnMut(&Source<T>) -> io::Result<R>,
     ) -> Option<io::Result<R>> {
-        let current = reactor::current();
-        let here = self.arrive(current.as_deref()).ok()?.and_then(|token| Some((current.as_deref()?, token)));
+        let here = current.zip(self.arrive(current).ok()?);
         if !resumed && here.is_some_and(|(reactor, token)| reactor.is_dry(token, direction)) {
             return None;
         }
         self.short.set(false);
         loop {
-            let result = call(self, current.as_deref());
+            let result = call(self);
             match result.as_ref().map_err(io::Error::kind) {
                 Err(io::ErrorKind::Interrupted) => continue,
                 Err(io::ErrorKind::WouldBlock) => {
@@ -361,14 +367,20 @@ impl<T: AsFd> Source<T> {
 
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
-        self.arm_for(direction, None, point).map(|_| ())
+        self.arm_for(reactor::current().as_deref(), direction, None, point).map(|_| ())
     }
 
     /// The same; for the read of a stream, `room` says, if asked, how many bytes it has room for, and what comes may be put aside for it. Says whether it
     /// will be: then the read is to be [counted](Source::count), and says when it is [done](Source::done).
-    pub(super) fn arm_for(&self, direction: Direction, room: Option<&dyn Fn() -> usize>, point: PointId) -> Result<bool, Unarmed> {
-        let (fd, current) = (self.as_fd(), reactor::current());
-        let reactor = current.as_deref().ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
+    pub(super) fn arm_for(
+        &self,
+        current: Option<&DomainReactor>,
+        direction: Direction,
+        room: Option<&dyn Fn() -> usize>,
+        point: PointId,
+    ) -> Result<bool, Unarmed> {
+        let fd = self.as_fd();
+        let reactor = current.ok_or_else(|| Unarmed::Failed(reactor::outside()))?;
         let Ok(here) = self.arrive(Some(reactor)) else { return self.fetch(reactor, point).map(|()| false) };
         if room.is_some() && self.carries() {
             return Err(Unarmed::Ready); // It came for another read, which was dropped meanwhile.
@@ -397,18 +409,20 @@ impl<T: AsFd> Source<T> {
         Ok(token)
     }
 
-    /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
-    pub(super) fn offer<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
-        if self.readers.get() == 0 && !self.any_aside.get() {
-            return None; // So it is with every reactor that puts nothing aside.
-        }
-        self.offer_aside(take)
+    /// Whether something may have come for a read already. With a reactor that puts nothing aside, never.
+    #[inline]
+    pub(super) fn may_have_aside(&self) -> bool {
+        self.readers.get() > 0 || self.any_aside.get()
     }
 
+    /// Lets `take` have what is carried, and what was put aside here; it says how many bytes it has taken.
     #[inline(never)]
-    fn offer_aside<R>(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>) -> Option<io::Result<R>> {
-        let current = reactor::current();
-        let here = self.arrive(current.as_deref()).ok()?;
+    pub(super) fn offer_aside<R>(
+        &self,
+        current: Option<&DomainReactor>,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>,
+    ) -> Option<io::Result<R>> {
+        let here = self.arrive(current).ok()?;
         let carried = self.carried(take);
         if carried.is_some() {
             return carried;
@@ -424,7 +438,7 @@ impl<T: AsFd> Source<T> {
     }
 
     /// A read that was counted waits no more: it has its result, or was dropped.
-    pub(super) fn done(&self, has_result: bool) {
+    pub(super) fn done(&self, current: Option<&DomainReactor>, has_result: bool) {
         if self.fetching().is_some() {
             return;
         }
@@ -432,7 +446,7 @@ impl<T: AsFd> Source<T> {
             0 | u16::MAX => {}
             // The last one. On another domain, nothing can be done about it: what is there is fetched when it is needed.
             // What stands behind a border may be another call's.
-            1 => match self.here(|reactor, token| has_result && !self.bordered && reactor.rest(token)) {
+            1 => match self.at(current, |reactor, token| has_result && !self.bordered && reactor.rest(token)) {
                 Some(true) => {
                     self.readers.set(0);
                     self.rests.set(true);
@@ -440,7 +454,7 @@ impl<T: AsFd> Source<T> {
                 Some(false) => {
                     self.quit();
                     if !has_result {
-                        self.here(DomainReactor::asked_in_vain);
+                        self.at(current, DomainReactor::asked_in_vain);
                     }
                 }
                 None => {}

@@ -38,11 +38,11 @@ impl<T: AsFd> Call<Source<T>> for IntoBuffer<'_> {
         Direction::Read
     }
 
-    fn room(&self) -> usize {
+    fn room(&self, _current: Option<&DomainReactor>) -> usize {
         self.0.len()
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> io::Result<(usize, usize)> {
+    fn copy(&mut self, bytes: &[u8], _current: Option<&DomainReactor>) -> io::Result<(usize, usize)> {
         let taken = copied(self.0, bytes);
         Ok((taken, taken))
     }
@@ -62,11 +62,11 @@ impl<T: AsFd> Call<Source<T>> for IntoBuffers<'_, '_> {
         Direction::Read
     }
 
-    fn room(&self) -> usize {
+    fn room(&self, _current: Option<&DomainReactor>) -> usize {
         self.0.iter().map(|buf| buf.len()).sum()
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> io::Result<(usize, usize)> {
+    fn copy(&mut self, bytes: &[u8], _current: Option<&DomainReactor>) -> io::Result<(usize, usize)> {
         let taken = self.0.iter_mut().fold(0, |taken, buf| taken + copied(buf, &bytes[taken..]));
         Ok((taken, taken))
     }
@@ -86,18 +86,19 @@ impl<T: AsFd> Call<Source<T>> for IntoLent {
         Direction::Read
     }
 
-    fn room(&self) -> usize {
-        reactor::lent_size()
+    fn room(&self, current: Option<&DomainReactor>) -> usize {
+        current.map_or(0, DomainReactor::lent_size)
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> io::Result<(Received, usize)> {
-        let mut lent = reactor::lend(reactor::current().as_deref())?;
+    fn copy(&mut self, bytes: &[u8], current: Option<&DomainReactor>) -> io::Result<(Received, usize)> {
+        let mut lent = reactor::lend(current)?;
         let room = lent.room();
         let length = room.capacity().min(bytes.len());
         room.extend_from_slice(&bytes[..length]);
         Ok((Received::new(lent), length))
     }
 
+    #[inline(always)]
     fn call(&mut self, source: &Source<T>, current: Option<&DomainReactor>) -> io::Result<Received> {
         // Only for a call that may find something: who waits holds none.
         let mut lent = reactor::lend(current)?;
@@ -117,11 +118,11 @@ impl<T: AsFd> Call<Source<T>> for Look<'_> {
         Direction::Read
     }
 
-    fn room(&self) -> usize {
+    fn room(&self, _current: Option<&DomainReactor>) -> usize {
         0
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> io::Result<(usize, usize)> {
+    fn copy(&mut self, bytes: &[u8], _current: Option<&DomainReactor>) -> io::Result<(usize, usize)> {
         Ok((copied(self.0, bytes), 0))
     }
 

@@ -53,6 +53,7 @@ use std::sync::Arc;
 
 use matou_core::PointId;
 use matou_core::platform::Wait;
+use matou_core::suspension::PointError;
 use rustix::event::Timespec;
 
 pub use self::choice::{Reactor, UnknownReactor};
@@ -86,6 +87,12 @@ pub(crate) enum Unarmed {
     Ready,
     /// It cannot be waited for.
     Failed(io::Error),
+}
+
+impl From<PointError> for Unarmed {
+    fn from(error: PointError) -> Unarmed {
+        Unarmed::Failed(error.into())
+    }
 }
 
 /// The reactor of one domain.
@@ -125,7 +132,7 @@ fn leave_current() {
 }
 
 /// A buffer of the current domain, to receive into.
-#[inline]
+#[inline(always)]
 pub(crate) fn lend(current: Option<&DomainReactor>) -> io::Result<Lent> {
     match current {
         Some(reactor) => reactor.buffers.lend(),
@@ -133,11 +140,6 @@ pub(crate) fn lend(current: Option<&DomainReactor>) -> io::Result<Lent> {
             "a buffer to receive into is lent only inside `matou_unix::run`, by a task's domain: `read` brings its own",
         )),
     }
-}
-
-/// How many bytes such a buffer has; none outside a run.
-pub(crate) fn lent_size() -> usize {
-    current().map_or(0, |reactor| reactor.buffers.size())
 }
 
 /// There is no reactor to wait with.
@@ -193,6 +195,11 @@ impl DomainReactor {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// How many bytes a [lent](lend) buffer has.
+    pub(crate) fn lent_size(&self) -> usize {
+        self.buffers.size()
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

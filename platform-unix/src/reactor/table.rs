@@ -306,12 +306,18 @@ impl Table {
     }
 
     /// Lets those who wait to read at this token look again, at the next `select`.
+    #[inline]
     pub(super) fn rouse_readers(&mut self, token: Token) {
         if self.entry(token).is_some_and(|entry| entry.heads[Direction::Read as usize] != NIL) {
-            let mut released = core::mem::take(&mut self.released);
-            self.drain(token.index(), Direction::Read, &mut |point| released.push(point));
-            self.released = released;
+            self.release_all(token.index(), Direction::Read);
         }
+    }
+
+    #[inline(never)]
+    fn release_all(&mut self, index: usize, direction: Direction) {
+        let mut released = core::mem::take(&mut self.released);
+        self.drain(index, direction, &mut |point| released.push(point));
+        self.released = released;
     }
 
     /// Lets these be resumed by the next `select`.
@@ -327,11 +333,9 @@ impl Table {
     }
 
     fn clear(&mut self, index: usize) {
-        let mut released = core::mem::take(&mut self.released);
         for direction in [Direction::Read, Direction::Write] {
-            self.drain(index, direction, &mut |point| released.push(point));
+            self.release_all(index, direction);
         }
-        self.released = released;
     }
 
     fn drain(&mut self, index: usize, direction: Direction, each: &mut dyn FnMut(PointId)) {

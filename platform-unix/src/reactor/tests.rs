@@ -140,7 +140,7 @@ fn pair() -> (Source, TcpStream) {
 /// One try to read up to `most` bytes: how many, or `None` if it would block.
 fn read(source: &Source<impl AsFd>, most: usize) -> Option<usize> {
     let mut buf = vec![0; most];
-    let attempt = source.attempt(Direction::Read, false, &mut |source, _| {
+    let attempt = source.attempt(current().as_deref(), Direction::Read, false, &mut |source| {
         let (moved, _) = rustix::net::recv(source, &mut buf[..], RecvFlags::empty())?;
         source.moved(Direction::Read, moved, most);
         Ok(moved)
@@ -152,7 +152,7 @@ fn read(source: &Source<impl AsFd>, most: usize) -> Option<usize> {
 fn fill(source: &Source<impl AsFd>) -> usize {
     let mut sum = 0;
     let bytes = [0; 1 << 16];
-    while let Some(moved) = source.attempt(Direction::Write, false, &mut |source, _| {
+    while let Some(moved) = source.attempt(current().as_deref(), Direction::Write, false, &mut |source| {
         let moved = rustix::net::send(source, &bytes, SEND)?;
         source.moved(Direction::Write, moved, bytes.len());
         Ok(moved)
@@ -268,7 +268,8 @@ fn a_reset_wakes_both_directions(bench: &Bench) {
         resumed.extend(bench.resumed());
     }
     assert_eq!(resumed, [1, 2]);
-    let failed = near.attempt(Direction::Read, false, &mut |near, _| Ok(rustix::net::recv(near, &mut [0; 8], RecvFlags::empty())?));
+    let mut receive = |near: &Source| Ok(rustix::net::recv(near, &mut [0; 8], RecvFlags::empty())?);
+    let failed = near.attempt(current().as_deref(), Direction::Read, false, &mut receive);
     assert_eq!(failed.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
