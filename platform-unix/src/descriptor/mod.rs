@@ -147,11 +147,8 @@ impl<T: AsFd> Async<T> {
     }
 
     async fn ready(&self, direction: Direction, flags: PollFlags) -> io::Result<()> {
-        perform(&self.source, direction, |source| match poll(&mut [PollFd::new(source, flags)], Some(&Timespec::default()))? {
-            0 => Err(io::ErrorKind::WouldBlock.into()),
-            _ => Ok(()),
-        })
-        .await
+        let ask = |source: &Source<T>| if is_ready(source, flags)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        perform(&self.source, direction, ask).await
     }
 
     /// Calls `f` until it gives something else than `WouldBlock`, waiting in between until the descriptor is readable. The first
@@ -278,6 +275,11 @@ impl<T: AsFd> AsRawFd for Async<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
+}
+
+/// Asks the system, without waiting, whether one of these has come about, or an error.
+pub(crate) fn is_ready(fd: impl AsFd, flags: PollFlags) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(&fd, flags)], Some(&Timespec::default()))? > 0)
 }
 
 /// Refuses what is always ready. Devices without readiness, such as `/dev/null`, pass: they never let a call wait.

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
@@ -16,6 +16,7 @@ use super::socket::{into_std, socket};
 use super::stream::TcpStream;
 use super::sys;
 use crate::descriptor::awaited::{Awaited, Call, Holder};
+use crate::descriptor::is_ready;
 use crate::descriptor::source::Source;
 use crate::reactor::{Direction, DomainReactor};
 
@@ -164,7 +165,7 @@ impl<T: AsFd, A, F: Fn(Option<SocketAddrAny>) -> io::Result<A>> Call<Source<T>> 
     /// Linux makes a socket before it looks into the queue: to find nothing there costs more than ten times as much as to ask. And nothing is
     /// found after each connection that came alone.
     fn is_worth_trying(&self, listener: &Source<T>) -> bool {
-        !matches!(poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
+        is_ready(listener, PollFlags::IN).unwrap_or(true)
     }
 
     fn call(&mut self, listener: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<Self::Output> {

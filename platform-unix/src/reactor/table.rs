@@ -147,6 +147,11 @@ impl Entry {
     fn is(&self, token: Token) -> bool {
         self.open && self.generation == token.generation
     }
+
+    /// Perhaps the kernel is not asked any more, so that no event ends dryness.
+    fn is_asked_no_more(&mut self, direction: Direction) {
+        self.known = self.known.with(Readiness::ready(direction));
+    }
 }
 
 /// The node of one point. Linked exactly while `list` is not `NIL`.
@@ -264,12 +269,11 @@ impl Table {
         if waiter.generation != generation(point) || waiter.list == NIL {
             return None; // It was resumed, or its place has a successor.
         }
-        let (index, direction) = ((waiter.list >> 1) as usize, waiter.list & 1);
+        let (index, direction) = ((waiter.list >> 1) as usize, if waiter.list & 1 == 0 { Direction::Read } else { Direction::Write });
         self.unlink(node);
         let entry = &mut self.entries[index];
         if entry.heads[direction as usize] == NIL {
-            // Perhaps nobody asks any more, so that no event ends it.
-            entry.known = entry.known.with(Readiness(1 << direction));
+            entry.is_asked_no_more(direction);
         }
         Some(index)
     }
@@ -283,7 +287,7 @@ impl Table {
     /// A wait for what a call in `direction` would find was given up, and nobody asks any more: what came is to be found by trying.
     pub(super) fn asked_in_vain(&mut self, token: Token, direction: Direction) {
         if let Some(entry) = self.entry(token) {
-            entry.known = entry.known.with(Readiness::ready(direction));
+            entry.is_asked_no_more(direction);
         }
     }
 

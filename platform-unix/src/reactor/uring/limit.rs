@@ -11,13 +11,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use io_uring::{cqueue, opcode, squeue, types};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair};
 
 use super::buffers::{Buffers, GROUP, SIZE};
 use super::receive::POLL_FIRST;
 use super::ring::{Ring, Sleep};
+use crate::descriptor::is_ready;
 use crate::time::Duration;
 
 /// Where an operation says how (`ioprio`), and how much (`optlen`): the layout of `struct io_uring_sqe` never changes.
@@ -52,9 +53,8 @@ pub(super) fn receive(fd: i32, room: u16) -> squeue::Entry {
 pub(super) unsafe fn is_over(fd: i32) -> bool {
     // SAFETY: the caller's.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
     // An error of the call is taken for one of the stream: that costs the repetition, and no more.
-    poll(&mut polled, Some(&Timespec::default())).is_err() || !polled[0].revents().is_empty()
+    is_ready(fd, PollFlags::RDHUP).unwrap_or(true)
 }
 
 /// Whether this kernel keeps to such a limit, takes nothing once such a receive is taken back, and tells of an end that comes with bytes: it is
