@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Mutation testing of the core's state word, wakers, mailbox, lists, promises, orphans, groups and ownership: each of these files is changed in one
+# Mutation testing of the core's state word, wakers, mailbox, lists, promises, orphans, groups, ownership and suspension points: each of these files is changed in one
 # place at a time, and some test must then fail. It fails if a change goes unnoticed.
 #
 #     checks/mutants.sh              all of them
@@ -33,6 +33,8 @@ await_many: debug await_many
 orphans: debug orphans
 ownership: lib debug ownership
 domain/group: dump memory orphans scope
+suspension: budget events inert reentrancy trace
+domain/points: lib budget events inert reentrancy trace
 TABLE
 }
 

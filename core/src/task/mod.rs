@@ -32,11 +32,15 @@
 
 #![allow(unsafe_code)] // Headers are shared through raw pointers, under the invariants above.
 
+mod belonging;
+mod birth;
 #[cfg(feature = "alloc")]
 pub(crate) mod cache;
 pub(crate) mod cell;
+mod flags;
 pub(crate) mod pool;
 mod spare;
+mod stage;
 pub(crate) mod state;
 pub(crate) mod waker;
 
@@ -45,12 +49,17 @@ use core::panic::Location;
 use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 
+pub(crate) use self::belonging::Belongings;
+#[cfg(feature = "alloc")]
+pub(crate) use self::belonging::{Belonging, BelongingKind, ResourceVTable};
+pub(crate) use self::birth::{Birth, Parent, ParentKind};
+pub(crate) use self::flags::{Flags, home, parent};
+pub(crate) use self::stage::Stage;
+use self::stage::StageCell;
 use self::state::State;
 use crate::container::list::List;
 use crate::container::mailbox::Mailbox;
 use crate::container::{Chain, Links, Next, Ring};
-#[cfg(feature = "alloc")]
-use crate::domain::group::Group;
 use crate::domain::run_queue::Brood;
 use crate::id::TaskId;
 use crate::trace::How;
@@ -89,170 +98,6 @@ pub(crate) struct Header {
 const _: () =
     assert!(size_of::<Header>() <= if cfg!(feature = "alloc") { 112 } else { 128 }, "a task costs at most so much beside its payload");
 
-/// A few bits of one domain's.
-#[derive(Debug)]
-pub(crate) struct Flags(Cell<u8>);
-
-impl Flags {
-    pub(crate) const fn new(bits: u8) -> Self {
-        Flags(Cell::new(bits))
-    }
-
-    pub(crate) fn has(&self, bits: u8) -> bool {
-        self.0.get() & bits != 0
-    }
-
-    pub(crate) fn set(&self, bits: u8) {
-        self.0.set(self.0.get() | bits);
-    }
-
-    pub(crate) fn clear(&self, bits: u8) {
-        self.0.set(self.0.get() & !bits);
-    }
-}
-
-/// Bits of `home_flags`.
-pub(crate) mod home {
-    /// The task is in the run queue.
-    pub(crate) const RUNNABLE: u8 = 1;
-    /// The future is gone or going: it is never polled again, and its children are cancelled.
-    pub(crate) const CLOSED: u8 = 2;
-    /// The task has ended.
-    pub(crate) const ENDED: u8 = 4;
-    /// It ended while its node was in this domain's inbox, or about to be: the domain keeps it until it takes the node.
-    pub(crate) const LIMBO: u8 = 8;
-    /// It broke a rule: it ends abnormally, whatever it returns.
-    pub(crate) const VIOLATED: u8 = 16;
-    /// It was made on another domain, where its parent is.
-    pub(crate) const SENT: u8 = 32;
-    /// Its end was sent to its parent's domain. (After its end.)
-    pub(crate) const HANDED_OVER: u8 = 64;
-    /// Its home has a hold to spare, for the next waker: the first one's, or that of one that has gone. (Until its end. There is no other bit.)
-    pub(crate) const SPARE: u8 = HANDED_OVER;
-    /// One of its belongings is what is kept of a child that was forgotten.
-    #[cfg(feature = "alloc")]
-    pub(crate) const FORGOT: u8 = 128;
-}
-
-/// Bits of `parent_flags`.
-pub(crate) mod parent {
-    /// The end has reached the parent.
-    pub(crate) const DELIVERED: u8 = 1;
-    /// The parent cancelled it; the result is dropped.
-    pub(crate) const CANCELLED: u8 = 2;
-    /// The promise was dropped; the result is dropped.
-    pub(crate) const FORGOTTEN: u8 = 4;
-    /// It is no longer in the parent's list: awaited, or cancelled or forgotten and ended.
-    pub(crate) const UNLINKED: u8 = 8;
-    /// A promise holds it. (In an `Orphans`, nobody does.)
-    pub(crate) const HELD: u8 = 16;
-    /// It was taken out of an `Orphans`, and is in its group's list of those.
-    #[cfg(feature = "alloc")]
-    pub(crate) const TAKEN: u8 = 32;
-    /// Its promise has given the result.
-    pub(crate) const AWAITED: u8 = 64;
-    /// And the result was a value.
-    pub(crate) const RESOLVED: u8 = 128;
-}
-
-/// What the payload holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// The closure that makes the future.
-    Closure,
-    /// The future.
-    Future,
-    /// The result.
-    Result,
-    /// Nothing: never finished, or taken.
-    Empty,
-}
-
-/// The stage, and the brood of a task that is not closed: both are its home's, and there is no byte to spare.
-struct StageCell(Cell<u8>);
-
-impl StageCell {
-    const STAGES: [Stage; 4] = [Stage::Closure, Stage::Future, Stage::Result, Stage::Empty];
-
-    const fn new(stage: Stage) -> StageCell {
-        StageCell(Cell::new(stage as u8))
-    }
-
-    fn get(&self) -> Stage {
-        StageCell::STAGES[(self.0.get() & 3) as usize]
-    }
-
-    fn set(&self, stage: Stage) {
-        self.0.set(self.0.get() & !3 | stage as u8);
-    }
-
-    /// Sets the stage of a task that is closed: it has no brood.
-    fn close(&self, stage: Stage) {
-        self.0.set(stage as u8);
-    }
-
-    /// The same, and what it was.
-    fn replace(&self, stage: Stage) -> Stage {
-        let before = self.get();
-        self.close(stage);
-        before
-    }
-
-    fn brood(&self) -> Brood {
-        Brood::from_bits(self.0.get() >> 2)
-    }
-
-    fn set_brood(&self, brood: Brood) {
-        self.0.set(self.0.get() & 3 | brood.to_bits() << 2);
-    }
-}
-
-/// The parent of a task: a task, or a group of children (an `Orphans`, a scope) of a task, or nobody for the main task.
-#[derive(Clone, Copy)]
-pub(crate) struct Parent(*mut ());
-
-/// [`Parent`], told apart.
-pub(crate) enum ParentKind {
-    Nobody,
-    Task(TaskRef),
-    #[cfg(feature = "alloc")]
-    Group(NonNull<Group>),
-}
-
-impl Parent {
-    pub(crate) const NOBODY: Parent = Parent(core::ptr::null_mut());
-    #[cfg(feature = "alloc")]
-    const GROUP: usize = 1;
-
-    pub(crate) fn task(task: TaskRef) -> Parent {
-        Parent(task.as_ptr().cast())
-    }
-
-    #[cfg(feature = "alloc")]
-    pub(crate) fn group(group: NonNull<Group>) -> Parent {
-        Parent(group.as_ptr().cast::<()>().map_addr(|address| address | Self::GROUP))
-    }
-
-    /// Whether it is this task itself.
-    pub(crate) fn is(self, task: TaskRef) -> bool {
-        core::ptr::eq(self.0, task.as_ptr().cast())
-    }
-
-    pub(crate) fn kind(self) -> ParentKind {
-        #[cfg(feature = "alloc")]
-        if self.0.addr() & Self::GROUP != 0 {
-            return match NonNull::new(self.0.map_addr(|address| address & !Self::GROUP)) {
-                Some(group) => ParentKind::Group(group.cast()),
-                None => ParentKind::Nobody,
-            };
-        }
-        match NonNull::new(self.0) {
-            Some(task) => ParentKind::Task(task.cast()),
-            None => ParentKind::Nobody,
-        }
-    }
-}
-
 /// What a task's type knows about its payload.
 pub(crate) struct VTable {
     /// Polls, the closure first if need be. `Ready(true)` is a normal end; the result is then in the payload.
@@ -277,17 +122,6 @@ pub(crate) struct VTable {
     ///
     /// Safety: on the home domain; the task is closed, and its result was not taken.
     how: unsafe fn(TaskRef) -> How,
-}
-
-/// Where a new task comes from.
-pub(crate) struct Birth {
-    pub(crate) id: TaskId,
-    pub(crate) home: NonNull<Mailbox<InboxChain>>,
-    pub(crate) parent: Parent,
-    pub(crate) born: &'static Location<'static>,
-    pub(crate) held: bool,
-    /// It is made for another domain, whose inbox its maker pushes it to.
-    pub(crate) sent: bool,
 }
 
 impl Header {
@@ -493,67 +327,5 @@ unsafe impl Ring for Siblings {
     unsafe fn links<'a>(node: TaskRef) -> &'a Links<Header> {
         // SAFETY: the caller promises that the node is valid.
         unsafe { &(*node.as_ptr()).siblings }
-    }
-}
-
-/// What a task owns beside its future: resources, groups of children, and what is kept of a forgotten one.
-#[repr(C)]
-pub(crate) struct Belonging {
-    links: Links<Belonging>,
-    pub(crate) kind: BelongingKind,
-}
-
-/// What a [`Belonging`] is part of.
-#[derive(Clone, Copy)]
-pub(crate) enum BelongingKind {
-    /// A `Group`.
-    #[cfg(feature = "alloc")]
-    Group,
-    /// A `Forgotten`.
-    #[cfg(feature = "alloc")]
-    Forgotten,
-    /// A resource, and what can be done with it.
-    #[cfg(feature = "alloc")]
-    Resource(&'static ResourceVTable),
-}
-
-/// What a resource's type knows.
-#[cfg(feature = "alloc")]
-pub(crate) struct ResourceVTable {
-    /// Runs the finaliser, after the resource was unlinked. Panics as that does.
-    ///
-    /// Safety: the resource was owned by a task of this domain.
-    pub(crate) finalise: unsafe fn(NonNull<Belonging>),
-    /// Makes the task its owner, after it was linked to its belongings.
-    ///
-    /// Safety: on the task's home domain.
-    pub(crate) adopt: unsafe fn(NonNull<Belonging>, &Header),
-    /// Whether it is on its way to the parent.
-    ///
-    /// Safety: on the owner's domain.
-    pub(crate) in_transit: unsafe fn(NonNull<Belonging>) -> bool,
-    /// Where it was taken into ownership.
-    ///
-    /// Safety: on the owner's domain.
-    pub(crate) place: unsafe fn(NonNull<Belonging>) -> &'static Location<'static>,
-}
-
-#[cfg(feature = "alloc")]
-impl Belonging {
-    pub(crate) const fn new(kind: BelongingKind) -> Self {
-        Belonging { links: Links::new(), kind }
-    }
-}
-
-/// Lists what one task owns.
-pub(crate) enum Belongings {}
-
-// SAFETY: `links` is used by this list alone; a group and a resource are kept by their list.
-unsafe impl Ring for Belongings {
-    type Node = Belonging;
-
-    unsafe fn links<'a>(node: NonNull<Belonging>) -> &'a Links<Belonging> {
-        // SAFETY: the caller promises that the node is valid.
-        unsafe { &(*node.as_ptr()).links }
     }
 }
