@@ -9,10 +9,13 @@ use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
 
 use matou_unix::net::{TcpStream, UnixStream};
 use matou_unix::{DomainId, Reactor, Task, owned, spawn, yield_now};
+use support::wakers::on_clone;
 use support::{Setup, join, leak, pair, pattern};
 
 everywhere! {
@@ -26,6 +29,7 @@ everywhere! {
     r45_a_stream_whose_read_was_forgotten_is_closed_elsewhere
     r45_a_stream_whose_read_was_forgotten_comes_back
     r45_what_is_fetched_while_a_read_begins_comes_first
+    r45_what_is_fetched_before_a_read_waits_is_not_waited_for
     r46_a_stream_whose_read_was_forgotten_outlives_its_run
     a_stream_given_away_while_it_is_read_has_every_byte
     reads_with_room_for_different_amounts_share_what_comes
@@ -312,6 +316,45 @@ fn r45_what_is_fetched_while_a_read_begins_comes_first(setup: &Setup) {
             })?;
             assert_eq!(there.await?, b"meow", "round {round}");
         }
+        io::Result::Ok(())
+    });
+}
+
+fn r45_what_is_fetched_before_a_read_waits_is_not_waited_for(setup: &Setup) {
+    setup.run(1, async {
+        let (near, far) = pair().await?;
+        forget_a_read(&near, &far, true).await?;
+        let (go, goes) = mpsc::channel();
+        let steps = Arc::new(AtomicUsize::new(0));
+        let looks = Arc::clone(&steps);
+        let there = Task::new().pin(DomainId::new(1)).call(move || async move {
+            let mut buf = [0; 4];
+            let mut read = Box::pin(near.read(&mut buf));
+            if let Poll::Ready(length) = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+                drop((read, go)); // This reactor put nothing aside.
+                return length.map(|_| buf);
+            }
+            // It was asked for. The answer comes after the next read has looked, and before it waits: who clones its waker sees to that.
+            drop(read);
+            let mut read = Box::pin(near.read(&mut buf));
+            let waker = on_clone(move || {
+                let _it_goes_on_anyway = go.send(());
+                let before = looks.load(Ordering::Relaxed);
+                while looks.load(Ordering::Relaxed) < before + 1000 {
+                    std::hint::spin_loop();
+                }
+            });
+            let polled = read.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(matches!(polled, Poll::Ready(Ok(4))), "{polled:?}");
+            drop(read);
+            io::Result::Ok(buf)
+        })?;
+        let _it_went_without = goes.recv();
+        while !there.is_ended() {
+            steps.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+        }
+        assert_eq!(&there.await?, b"meow");
         io::Result::Ok(())
     });
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
 
+pub mod wakers;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
