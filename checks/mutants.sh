@@ -33,7 +33,7 @@ await_many: debug await_many
 orphans: debug orphans
 ownership: lib debug ownership
 domain/group: dump memory orphans scope
-suspension: budget events inert reentrancy trace
+suspension: budget debug events inert reentrancy trace
 domain/points: lib budget events inert reentrancy trace
 TABLE
 }

@@ -430,6 +430,34 @@ fn r33_a_place_stays_empty_without_budget() {
 }
 
 #[test]
+fn r33_a_place_of_another_run_is_not_looked_at() {
+    let open = || {
+        let mut place = None;
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(poll_at(&mut place, &Trace::new(), &mut cx).is_pending());
+        place
+    };
+    let mut place = run(&Threads::new(0), Config::new(), async { open() }).unwrap();
+    let platform = Threads::new(0);
+    let hand = platform.hand(0);
+    let again = run(&platform, Config::new(), async {
+        // The same name, and resumed: of this run's.
+        let mut namesake = open();
+        let id = |place: &Option<Point>| place.as_ref().map(Point::id).unwrap();
+        assert_eq!(id(&namesake), id(&place));
+        hand.fire(id(&namesake));
+        look(&hand).await;
+        let mut cx = Context::from_waker(Waker::noop());
+        let message = panic_message(|| {
+            let _ = poll_at(&mut place, &Trace::new(), &mut cx);
+        });
+        assert!(message.contains("another domain"), "{message}");
+        assert!(poll_at(&mut namesake, &Trace::new(), &mut cx).is_ready());
+    });
+    again.unwrap();
+}
+
+#[test]
 fn r34_a_place_that_is_emptied_is_told_to_the_source() {
     let logs = on_each_domain(1, |hand| async move {
         let (seen, mut place) = (Trace::new(), None);
