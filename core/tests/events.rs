@@ -291,6 +291,37 @@ fn r33_open_points_have_different_ids() {
 }
 
 #[test]
+fn r33_the_places_of_points_are_used_again() {
+    on_each_domain(64, |hand| async move {
+        let mut highest = 0;
+        for round in 0..1000 {
+            let (id, suspended) = registered().await;
+            highest = highest.max(id.to_bits() as u32);
+            // Some are resumed and awaited, some resumed and dropped, some given up.
+            if round % 3 > 0 {
+                hand.fire(id);
+                look(&hand).await;
+            }
+            if round % 3 == 1 {
+                suspended.await.unwrap();
+            } else {
+                drop(suspended);
+                look_while_waiting(&hand).await;
+            }
+        }
+        assert!(highest < 8, "{highest} places, of which two were used at a time");
+    });
+}
+
+/// As `look`, where nobody waits.
+async fn look_while_waiting(hand: &Hand) {
+    let (id, waiting) = registered().await;
+    look(hand).await;
+    hand.fire(id);
+    waiting.await.unwrap();
+}
+
+#[test]
 fn r33_a_point_handed_to_another_task_of_its_domain_is_that_tasks() {
     for cancelled in [false, true] {
         let logs = on_each_domain(1, move |hand| async move {
