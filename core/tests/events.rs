@@ -399,6 +399,27 @@ fn r33_a_place_has_a_point_while_it_is_waited_there() {
 }
 
 #[test]
+fn r35_once_nobody_waits_in_a_place_the_source_is_not_asked() {
+    on_each_domain(4, |hand| async move {
+        let (seen, mut place) = (Trace::new(), None);
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            while poll_at(&mut place, &seen, &mut cx).is_pending() && place.is_none() {
+                yield_now().await;
+            }
+            hand.fire(seen.take()[0]);
+            look(&hand).await;
+            assert!(poll_at(&mut place, &seen, &mut cx).is_ready());
+        }
+        let looks = hand.log().looks;
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert_eq!(hand.log().looks, looks);
+    });
+}
+
+#[test]
 fn r33_a_point_in_a_place_may_be_resumed_while_it_is_registered() {
     let logs = on_each_domain(64, |hand| async move {
         // Made elsewhere, and resumed before it is looked at: it is not registered.
