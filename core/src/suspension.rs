@@ -154,7 +154,8 @@ impl Point {
     }
 
     /// Waits at the point in `place`, and makes one where there is none: [`new`](Point::new) and [`poll_suspend`](Point::poll_suspend) in
-    /// one, for futures that wait again and again. Once it is ready, `place` is empty.
+    /// one, for futures that wait again and again. Once it is ready, `place` is empty; so it is while this is pending because the budget of the poll is
+    /// used up: nothing was registered then, and the next call begins anew.
     ///
     /// ```
     /// use std::task::{Context, Poll};
@@ -184,11 +185,12 @@ impl Point {
         register: impl FnOnce(PointId) -> Result<(), E>,
     ) -> Poll<Result<(), E>> {
         let Some(point) = place else {
-            let made = Domain::with(|domain| if domain.count_effect() { Point::of(domain).map(Some) } else { Ok(None) });
-            let mut point = match made.unwrap_or(Err(PointError::NoDomain)) {
-                Ok(Some(point)) => point,
-                Ok(None) => return effect::out_of_turn(cx),
-                Err(error) => return Poll::Ready(Err(error.into())),
+            let made = Domain::with(|domain| domain.count_effect().then(|| Point::of(domain)));
+            let mut point = match made {
+                Some(Some(Ok(point))) => point,
+                Some(Some(Err(error))) => return Poll::Ready(Err(error.into())),
+                Some(None) => return effect::out_of_turn(cx),
+                None => return Poll::Ready(Err(PointError::NoDomain.into())),
             };
             let polled = point.begin(cx, register);
             if polled.is_pending() {

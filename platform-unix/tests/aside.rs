@@ -4,6 +4,7 @@
 #[macro_use]
 mod support;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
@@ -33,6 +34,7 @@ everywhere! {
     r46_a_stream_whose_read_was_forgotten_outlives_its_run
     a_stream_given_away_while_it_is_read_has_every_byte
     reads_with_room_for_different_amounts_share_what_comes
+    reads_that_wait_for_the_same_stream_leave_each_other_alone
     a_look_takes_nothing_from_a_read_beside_it
     an_error_behind_bytes_is_told_once_after_them
     an_end_behind_bytes_stays
@@ -427,6 +429,45 @@ fn reads_with_room_for_different_amounts_share_what_comes(setup: &Setup) {
         }
         io::Result::Ok(())
     });
+}
+
+fn reads_that_wait_for_the_same_stream_leave_each_other_alone(setup: &Setup) {
+    for quanta in [1, 2, 64] {
+        let run = setup.builder(0).quanta(quanta).run(async {
+            let (near, far) = pair().await?;
+            let (near, polls) = (Rc::new(near), Rc::new(Cell::new(0)));
+            for _ in 0..5 {
+                let children: Vec<_> = (0..3)
+                    .map(|_| {
+                        let (near, polls) = (Rc::clone(&near), Rc::clone(&polls));
+                        spawn(async move {
+                            let mut buf = [0; 4];
+                            let mut read = Box::pin(near.read(&mut buf));
+                            poll_fn(|cx| {
+                                polls.set(polls.get() + 1);
+                                read.as_mut().poll(cx)
+                            })
+                            .await
+                        })
+                    })
+                    .collect();
+                for _ in 0..1000 {
+                    yield_now().await; // Each begins to wait, and the reactor is asked many times.
+                }
+                let before = polls.take();
+                assert!(before <= 20, "{before} polls while nothing came");
+                far.write_all(b"twelve bytes").await?;
+                let mut sum = 0;
+                for child in children {
+                    sum += child.await?;
+                }
+                polls.set(0);
+                near.read_exact(&mut vec![0; 12 - sum]).await?;
+            }
+            io::Result::Ok(())
+        });
+        run.unwrap();
+    }
 }
 
 fn a_look_takes_nothing_from_a_read_beside_it(setup: &Setup) {

@@ -4,12 +4,14 @@
 mod support;
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use support::{Setup, assert_idle, in_a_child};
 
 everywhere! {
     a_signal_is_awaited
+    a_listener_whose_budget_ends_before_it_waits_misses_nothing
     a_signal_from_another_process_ends_a_sleep
     signals_are_counted_from_the_moment_of_listening
     several_listeners_of_one_domain_all_hear_it
@@ -423,4 +426,20 @@ fn the_default_action_ends_the_process_as_if_nobody_had_handled_it() {
 fn a_kind_is_shown_by_its_name_or_its_number() {
     assert_eq!(format!("{:?} {:?}", Kind::HANGUP, Kind::from_raw(1000)), "SIGHUP signal 1000");
     assert!(signal::default_action(Kind::from_raw(1000)).is_err());
+}
+
+fn a_listener_whose_budget_ends_before_it_waits_misses_nothing(setup: &Setup) {
+    let _turn = turn();
+    let run = setup.builder(0).quanta(1).run(async {
+        let (mut one, mut other) = (signal::signal(Kind::USER_1)?, signal::signal(Kind::USER_1)?);
+        let mut first = Box::pin(one.recv());
+        yield_now().await;
+        let polled = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx).is_pending())).await;
+        assert!(polled, "it has looked, and does not wait yet");
+        yield_now().await;
+        signal::raise(Kind::USER_1)?;
+        other.recv().await?; // It takes what tells of the signal.
+        first.await
+    });
+    run.unwrap();
 }

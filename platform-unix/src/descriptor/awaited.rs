@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
 
-use super::source::Source;
+use super::source::{Offered, Source};
 use crate::reactor::{self, Direction, DomainReactor, Unarmed};
 
 /// What leads to a descriptor.
@@ -180,11 +180,12 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
     {
         let call = &mut self.call;
         let tried = self.holder.hold(|source| {
-            if C::READS
-                && source.may_have_aside()
-                && let Some(result) = source.offer_aside(current, &mut |bytes| call.copy(bytes, current))
-            {
-                return Some(result);
+            if C::READS && source.may_have_aside() {
+                match source.offer_aside(current, &mut |bytes| call.copy(bytes, current)) {
+                    Offered::Taken(result) => return Some(result),
+                    Offered::OnItsWay => return None,
+                    Offered::Nothing => {}
+                }
             }
             source.attempt(current, call.direction(), resumed, &mut |source: &Source<H::Io>| {
                 // What was being fetched may have arrived since: it comes first.
@@ -241,10 +242,12 @@ fn looked_again(waited: Result<(), Unarmed>) -> io::Result<()> {
     }
 }
 
-/// Waits until a call in `direction`, which just found nothing, may find something.
-pub(crate) async fn wait<T: AsFd>(source: &Source<T>, direction: Direction) -> io::Result<()> {
+/// Waits until a call in `direction`, which just found nothing, may find something. `in_vain` is asked before the wait begins: somebody else
+/// may have found it since.
+pub(crate) async fn wait<T: AsFd>(source: &Source<T>, direction: Direction, in_vain: impl Fn() -> bool) -> io::Result<()> {
     let mut point = None;
-    looked_again(poll_fn(|cx| Point::poll_at(&mut point, cx, |id| source.arm(direction, id))).await)
+    let arm = |id| if in_vain() { Err(Unarmed::Ready) } else { source.arm(direction, id) };
+    looked_again(poll_fn(|cx| Point::poll_at(&mut point, cx, arm)).await)
 }
 
 #[cfg(test)]

@@ -80,6 +80,16 @@ enum Aside {
     Fetched(Arc<Handover>),
 }
 
+/// What a read finds that came before it asked the system.
+pub(super) enum Offered<R> {
+    /// Its result.
+    Taken(io::Result<R>),
+    /// Nothing yet, and the system is not to be asked: it puts aside what comes next.
+    OnItsWay,
+    /// Nothing.
+    Nothing,
+}
+
 /// Why bytes would be lost of a stream that became a bare descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
@@ -421,20 +431,21 @@ impl<T: AsFd> Source<T> {
         &self,
         current: Option<&DomainReactor>,
         take: &mut dyn FnMut(&[u8]) -> io::Result<(R, usize)>,
-    ) -> Option<io::Result<R>> {
-        let here = self.arrive(current).ok()?;
-        let carried = self.carried(take);
-        if carried.is_some() {
-            return carried;
+    ) -> Offered<R> {
+        let Ok(here) = self.arrive(current) else { return Offered::Nothing };
+        if let Some(carried) = self.carried(take) {
+            return Offered::Taken(carried);
         }
-        let (reactor, token) = (current?, here?);
-        let ahead = reactor.offer(token, take);
-        if ahead.is_some() || !reactor.is_receiving(token) {
-            return ahead;
+        let Some((reactor, token)) = current.zip(here) else { return Offered::Nothing };
+        match reactor.offer(token, take) {
+            Some(ahead) => Offered::Taken(ahead),
+            // Whoever tries now, because of another event or as a second reader, must not read past what is being received.
+            None if reactor.is_receiving(token) => {
+                reactor.found_nothing(token, Direction::Read);
+                Offered::OnItsWay
+            }
+            None => Offered::Nothing,
         }
-        // Whoever tries now, because of another event or as a second reader, must not read past what is being received.
-        self.stop_putting_aside();
-        self.carried(take)
     }
 
     /// A read that was counted waits no more: it has its result, or was dropped.

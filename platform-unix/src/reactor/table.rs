@@ -148,8 +148,8 @@ impl Entry {
         self.open && self.generation == token.generation
     }
 
-    /// Perhaps the kernel is not asked any more, so that no event ends dryness.
-    fn is_asked_no_more(&mut self, direction: Direction) {
+    /// Perhaps the kernel is not asked any more, so that no event does.
+    fn end_dryness(&mut self, direction: Direction) {
         self.known = self.known.with(Readiness::ready(direction));
     }
 }
@@ -273,7 +273,7 @@ impl Table {
         self.unlink(node);
         let entry = &mut self.entries[index];
         if entry.heads[direction as usize] == NIL {
-            entry.is_asked_no_more(direction);
+            entry.end_dryness(direction);
         }
         Some(index)
     }
@@ -287,7 +287,7 @@ impl Table {
     /// A wait for what a call in `direction` would find was given up, and nobody asks any more: what came is to be found by trying.
     pub(super) fn asked_in_vain(&mut self, token: Token, direction: Direction) {
         if let Some(entry) = self.entry(token) {
-            entry.is_asked_no_more(direction);
+            entry.end_dryness(direction);
         }
     }
 

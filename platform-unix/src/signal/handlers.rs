@@ -219,6 +219,7 @@ impl Dispatch {
     fn serve(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let hub = hub()?;
         loop {
+            let heard = hub.heard(); // A handler may do anything.
             for handler in &mut self.installed {
                 if hub.take(handler.kind, &mut handler.seen) | handler.due.take() {
                     (handler.call)();
@@ -226,7 +227,7 @@ impl Dispatch {
             }
             let waiting = self.waiting.get_or_insert_with(|| {
                 let hub = Rc::clone(&hub);
-                Box::pin(async move { hub.wait().await })
+                Box::pin(async move { hub.wait(heard).await })
             });
             match waiting.as_mut().poll(cx) {
                 Poll::Ready(result) => {

@@ -36,6 +36,8 @@ pub(crate) struct Hub {
     source: Source,
     writer: UnixStream,
     kinds: RefCell<Vec<Heard>>,
+    /// How often something was.
+    heard: Cell<u64>,
     /// Its domain has ended, and whatever is left of it hears nothing.
     closed: Cell<bool>,
 }
@@ -55,7 +57,7 @@ impl Hub {
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
         let source = Source::new(OwnedFd::from(reader));
-        Ok(Rc::new(Hub { source, writer, kinds: RefCell::default(), closed: Cell::new(false) }))
+        Ok(Rc::new(Hub { source, writer, kinds: RefCell::default(), heard: Cell::new(0), closed: Cell::new(false) }))
     }
 
     /// Hears `kind` from now on. Gives how often it has been heard.
@@ -84,12 +86,18 @@ impl Hub {
         core::mem::replace(seen, count) != count
     }
 
-    /// Waits until some signal was heard; or nothing, as it may be for no reason.
-    pub(crate) async fn wait(&self) -> io::Result<()> {
+    /// How often any signal was heard: for who looks with [`take`](Hub::take) and then waits. Nothing may come between the two, or this goes first.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.get()
+    }
+
+    /// Waits until some signal was heard, since it had been `heard` so often; or nothing, as it may be for no reason.
+    pub(crate) async fn wait(&self, heard: u64) -> io::Result<()> {
         if self.closed.get() {
             return Err(outside());
         }
-        awaited::wait(&self.source, Direction::Read).await
+        // Another listener may have taken what came out of the pipe.
+        awaited::wait(&self.source, Direction::Read, || self.heard.get() != heard).await
     }
 
     fn collect(&self) {
@@ -104,6 +112,7 @@ impl Hub {
             }
         }
         if any {
+            self.heard.set(self.heard.get() + 1);
             self.source.rouse();
         }
     }

@@ -120,7 +120,7 @@ impl Signal {
             if self.hub.take(self.kind, &mut self.seen) {
                 return Ok(());
             }
-            self.hub.wait().await?;
+            self.hub.wait(self.hub.heard()).await?;
         }
     }
 
