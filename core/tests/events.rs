@@ -399,7 +399,7 @@ fn r33_a_place_has_a_point_while_it_is_waited_there() {
 }
 
 #[test]
-fn r35_once_nobody_waits_in_a_place_the_source_is_not_asked() {
+fn r35_once_nobody_waits_any_more_the_source_is_not_asked() {
     on_each_domain(4, |hand| async move {
         let (seen, mut place) = (Trace::new(), None);
         let mut cx = Context::from_waker(Waker::noop());
@@ -410,6 +410,9 @@ fn r35_once_nobody_waits_in_a_place_the_source_is_not_asked() {
             hand.fire(seen.take()[0]);
             look(&hand).await;
             assert!(poll_at(&mut place, &seen, &mut cx).is_ready());
+            // Nor where it was given up, once that was told.
+            drop(registered().await);
+            look(&hand).await;
         }
         let looks = hand.log().looks;
         for _ in 0..100 {
