@@ -74,6 +74,18 @@ async fn look(hand: &Hand) {
     }
 }
 
+/// Asserts that these ids are stale: the next point has another, which is given, and is not resumed by any of them.
+async fn name_nobody(hand: &Hand, stale: &[PointId]) -> PointId {
+    let (next, mut successor) = registered().await;
+    assert!(!stale.contains(&next));
+    stale.iter().for_each(|&id| hand.fire(id));
+    look(hand).await;
+    assert!(poll_once(&mut successor).await.is_pending());
+    hand.fire(next);
+    successor.await.unwrap();
+    next
+}
+
 // ---- R33: a point, its registration, its resumption
 
 #[test]
@@ -162,13 +174,7 @@ fn r33_a_point_is_resumed_at_most_once() {
         assert_eq!(wakes.get(), 1);
         assert_eq!(suspended.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(())));
         // And after it: nothing is left to resume, and its successor is another.
-        let (next, mut successor) = registered().await;
-        assert_ne!(next, id);
-        hand.fire(id);
-        look(&hand).await;
-        assert!(poll_once(&mut successor).await.is_pending());
-        hand.fire(next);
-        successor.await.unwrap();
+        name_nobody(&hand, &[id]).await;
         assert_eq!(wakes.get(), 1);
     });
     assert!(logs.iter().all(|log| log.cancelled.is_empty()), "{logs:?}");
@@ -453,13 +459,7 @@ fn r33_a_place_stays_empty_where_the_registration_fails() {
             assert!(place.is_none());
         }
         // None of them is left: each was another use of the one place.
-        let (next, mut successor) = registered().await;
-        assert!(!failed.contains(&next));
-        failed.iter().for_each(|&id| hand.fire(id));
-        look(&hand).await;
-        assert!(poll_once(&mut successor).await.is_pending());
-        hand.fire(next);
-        successor.await.unwrap();
+        name_nobody(&hand, &failed).await;
     });
     assert!(logs.iter().all(|log| log.cancelled.is_empty()), "{logs:?}");
 }
@@ -745,13 +745,7 @@ fn r34_a_point_given_up_is_never_resumed_and_stale_ids_are_ignored() {
             drop(suspended);
             look(&hand).await;
             stale.push(id);
-            let (next, mut live) = registered().await;
-            assert!(!stale.contains(&next));
-            stale.iter().for_each(|&id| hand.fire(id));
-            look(&hand).await;
-            assert!(poll_once(&mut live).await.is_pending());
-            hand.fire(next);
-            live.await.unwrap();
+            let next = name_nobody(&hand, &stale).await;
             stale.push(next);
         }
         assert_eq!(wakes.get(), 0);
