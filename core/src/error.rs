@@ -1,5 +1,6 @@
 //! What the functions of this crate give instead of a result, each with what to do about it.
 
+use core::convert::Infallible;
 use core::fmt;
 
 use crate::id::DomainId;
@@ -86,6 +87,39 @@ impl<E, X> RunError<E, X> {
                 f.write_str("wakers of the main tasks of earlier runs are still about and hold every place for a main task: drop them")
             }
         }
+    }
+}
+
+impl<E, X> RunError<E, X> {
+    /// The error that the main task returned, or one that says why else there is no value: as [`Exit::into_error`](crate::Exit::into_error), and for the same types.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// use std::error::Error;
+    ///
+    /// use matou_core::{Config, RunError, platform::Bare, run};
+    ///
+    /// fn port(text: &str) -> Result<u16, Box<dyn Error>> {
+    ///     run(&Bare, Config::new(), async { Ok(text.parse()?) }).map_err(RunError::into_error)
+    /// }
+    /// assert_eq!(port("http").unwrap_err().to_string(), "invalid digit found in string");
+    /// # }
+    /// ```
+    pub fn into_error(self) -> E
+    where
+        E: From<RunError<Infallible, X>>,
+    {
+        let other = match self {
+            RunError::Failed(error) => return error,
+            RunError::Panicked(panic) => RunError::Panicked(panic),
+            RunError::Violation(violation) => RunError::Violation(violation),
+            RunError::Events(domain, error) => RunError::Events(domain, error),
+            RunError::Platform(error) => RunError::Platform(error),
+            RunError::Nested => RunError::Nested,
+            RunError::TooManyDomains { asked, most } => RunError::TooManyDomains { asked, most },
+            RunError::TooManyRuns => RunError::TooManyRuns,
+        };
+        other.into()
     }
 }
 

@@ -169,6 +169,34 @@ impl<E> Exit<E> {
         }
     }
 
+    /// The error that the task returned, or one that says how else it ended. For types that any error can be made into, as `Box<dyn Error>` and
+    /// `anyhow::Error`: those are no errors themselves, so that `?` does not convert an `Exit` with one of them in it.
+    ///
+    /// ```
+    /// # #[cfg(feature = "std")] {
+    /// use std::error::Error;
+    ///
+    /// use matou_core::{Exit, spawn};
+    ///
+    /// async fn port(text: &'static str) -> Result<u16, Box<dyn Error>> {
+    ///     let child = spawn(async move { Ok::<u16, Box<dyn Error>>(text.parse()?) });
+    ///     Ok(child.await.map_err(Exit::into_error)?)
+    /// }
+    /// # let said = matou_core::run(&matou_core::platform::Bare, matou_core::Config::new(), port("http")).unwrap_err().to_string();
+    /// # assert_eq!(said, "invalid digit found in string");
+    /// # }
+    /// ```
+    pub fn into_error(self) -> E
+    where
+        E: From<Exit>,
+    {
+        match self {
+            Exit::Failed(error) => error,
+            Exit::Cancelled => Exit::Cancelled.into(),
+            Exit::Panicked(panic) => Exit::Panicked(panic).into(),
+        }
+    }
+
     /// Whether the task was cancelled.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Exit::Cancelled)

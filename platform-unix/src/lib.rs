@@ -80,6 +80,7 @@ mod checked;
 mod descriptor;
 pub mod dump;
 pub mod fs;
+mod futures_io;
 pub mod guide;
 mod interrupt;
 pub mod net;
@@ -99,6 +100,7 @@ pub use self::blocking::{BlockingError, BlockingRefusal, blocking};
 pub use self::builder::{Builder, run};
 pub use self::descriptor::Async;
 pub use self::dump::dump;
+pub use self::futures_io::FuturesIo;
 pub use self::reactor::{Reactor, UnknownReactor};
 
 /// The README's examples, so that they cannot rot.

@@ -75,6 +75,12 @@ pub(crate) struct Plain<F> {
     call: F,
 }
 
+impl<F> Plain<F> {
+    pub(crate) fn new(direction: Direction, call: F) -> Plain<F> {
+        Plain { direction, call }
+    }
+}
+
 impl<S, R, F: FnMut(&S) -> io::Result<R>> Call<S> for Plain<F> {
     type Output = R;
     const READS: bool = false;
@@ -94,12 +100,7 @@ where
     H: Holder,
     F: FnMut(&Source<H::Io>) -> io::Result<R>,
 {
-    Awaited::new(holder, Plain { direction, call })
-}
-
-/// The same for the read of a stream.
-pub(crate) fn read<H: Holder, C: Call<Source<H::Io>>>(holder: &H, call: C) -> Awaited<'_, H, C> {
-    Awaited::new(holder, call)
+    Awaited::new(holder, Plain::new(direction, call))
 }
 
 /// The future of a call. It is written by hand because it is what a connection that waits is made of: there is nothing in it twice.
@@ -107,10 +108,7 @@ pub(crate) fn read<H: Holder, C: Call<Source<H::Io>>>(holder: &H, call: C) -> Aw
 pub(crate) struct Awaited<'a, H: Holder, C> {
     holder: &'a H,
     call: C,
-    /// Where it waits.
-    point: Option<Point>,
-    /// Whether it is counted among those that wait for what is put aside.
-    counted: bool,
+    wait: Wait,
     stage: Stage,
 }
 
@@ -127,6 +125,12 @@ enum Stage {
 // Nothing in it is pinned: the call is only called.
 impl<H: Holder, C> Unpin for Awaited<'_, H, C> {}
 
+impl<'a, H: Holder, C> Awaited<'a, H, C> {
+    pub(crate) fn new(holder: &'a H, call: C) -> Self {
+        Awaited { holder, call, wait: Wait::default(), stage: Stage::New }
+    }
+}
+
 impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
     type Output = io::Result<C::Output>;
 
@@ -138,73 +142,62 @@ impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
             Stage::Over => panic!("a call was polled after its result"),
         }
         this.stage = Stage::Begun;
-        let current = reactor::current();
-        this.poll_begun(current.as_deref(), cx)
+        let result = ready!(this.wait.poll(this.holder, &mut this.call, cx));
+        this.stage = Stage::Over;
+        Poll::Ready(result)
     }
 }
 
-impl<'a, H: Holder, C> Awaited<'a, H, C> {
-    pub(crate) fn new(holder: &'a H, call: C) -> Self {
-        Awaited { holder, call, point: None, counted: false, stage: Stage::New }
+impl<H: Holder, C> Drop for Awaited<'_, H, C> {
+    fn drop(&mut self) {
+        self.wait.end(self.holder);
     }
+}
 
-    #[inline(always)] // It is the one part of `poll` that matters.
-    fn poll_begun(&mut self, current: Option<&DomainReactor>, cx: &mut Context<'_>) -> Poll<io::Result<C::Output>>
+/// Where a call waits. It may be another one at each poll, as long as all of them go the same way.
+#[derive(Debug, Default)]
+pub(crate) struct Wait {
+    point: Option<Point>,
+    /// Whether it is counted among those that wait for what is put aside.
+    counted: bool,
+}
+
+impl Wait {
+    /// Tries `call`, and waits until it has a result.
+    #[inline(always)] // It is the one part of `Awaited::poll` that matters.
+    pub(crate) fn poll<H, C>(&mut self, holder: &H, call: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<C::Output>>
     where
+        H: Holder,
         C: Call<Source<H::Io>>,
     {
+        let current = reactor::current();
+        let current = current.as_deref();
         let mut resumed = false;
         let result = loop {
             if self.point.is_none()
-                && let Some(result) = self.attempt(current, resumed)
+                && let Some(result) = attempt(holder, call, current, resumed)
             {
                 break result;
             }
-            if let Err(error) = ready!(self.poll_wait(current, cx)) {
+            if let Err(error) = ready!(self.poll_wait(holder, call, current, cx)) {
                 break Err(error);
             }
             resumed = true;
         };
-        self.stage = Stage::Over;
         if self.counted {
-            self.end(current, true);
+            self.settle(holder, current, true);
         }
         Poll::Ready(result)
     }
 
-    /// Tries it. `None`: it would block.
-    #[inline]
-    fn attempt(&mut self, current: Option<&DomainReactor>, resumed: bool) -> Option<io::Result<C::Output>>
-    where
-        C: Call<Source<H::Io>>,
-    {
-        let call = &mut self.call;
-        let tried = self.holder.hold(|source| {
-            if C::READS && source.may_have_aside() {
-                match source.offer_aside(current, &mut |bytes| call.copy(bytes, current)) {
-                    Offered::Taken(result) => return Some(result),
-                    Offered::OnItsWay => return None,
-                    Offered::Nothing => {}
-                }
-            }
-            source.attempt(current, call.direction(), resumed, &mut |source: &Source<H::Io>| {
-                // What was being fetched may have arrived since: it comes first.
-                if (C::READS && source.carries()) || (!resumed && !call.is_worth_trying(source)) {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                call.call(source, current)
-            })
-        });
-        tried.unwrap_or_else(|error| Some(Err(error)))
-    }
-
     /// Waits. Whether there is something to be found is not known afterwards.
     #[inline]
-    fn poll_wait(&mut self, current: Option<&DomainReactor>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    fn poll_wait<H, C>(&mut self, holder: &H, call: &C, current: Option<&DomainReactor>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
+        H: Holder,
         C: Call<Source<H::Io>>,
     {
-        let Awaited { holder, call, point, counted, .. } = self;
+        let Wait { point, counted } = self;
         let waited = Point::poll_at(point, cx, |point| {
             let armed = holder.hold(|source| {
                 let room: Option<&dyn Fn() -> usize> = if C::READS { Some(&|| call.room(current)) } else { None };
@@ -218,20 +211,50 @@ impl<'a, H: Holder, C> Awaited<'a, H, C> {
         waited.map(looked_again)
     }
 
+    /// Whether a call is under way.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.point.is_some()
+    }
+
+    /// Tells the source, if a call is under way, that it is given up. The point is the caller's, to be dropped.
+    pub(crate) fn end(&mut self, holder: &impl Holder) {
+        if self.counted {
+            self.settle(holder, reactor::current().as_deref(), false);
+        }
+    }
+
     /// It waits no more, and was counted.
-    fn end(&mut self, current: Option<&DomainReactor>, has_result: bool) {
+    fn settle(&mut self, holder: &impl Holder, current: Option<&DomainReactor>, has_result: bool) {
         self.counted = false;
         // A stream that is another task's by now keeps the read counted.
-        let _not_ours = self.holder.hold(|source| source.done(current, has_result));
+        let _not_ours = holder.hold(|source| source.done(current, has_result));
     }
 }
 
-impl<H: Holder, C> Drop for Awaited<'_, H, C> {
-    fn drop(&mut self) {
-        if self.counted {
-            self.end(reactor::current().as_deref(), false);
+/// Tries it. `None`: it would block.
+#[inline]
+fn attempt<H, C>(holder: &H, call: &mut C, current: Option<&DomainReactor>, resumed: bool) -> Option<io::Result<C::Output>>
+where
+    H: Holder,
+    C: Call<Source<H::Io>>,
+{
+    let tried = holder.hold(|source| {
+        if C::READS && source.may_have_aside() {
+            match source.offer_aside(current, &mut |bytes| call.copy(bytes, current)) {
+                Offered::Taken(result) => return Some(result),
+                Offered::OnItsWay => return None,
+                Offered::Nothing => {}
+            }
         }
-    }
+        source.attempt(current, call.direction(), resumed, &mut |source: &Source<H::Io>| {
+            // What was being fetched may have arrived since: it comes first.
+            if (C::READS && source.carries()) || (!resumed && !call.is_worth_trying(source)) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            call.call(source, current)
+        })
+    });
+    tried.unwrap_or_else(|error| Some(Err(error)))
 }
 
 /// Whoever found out before the wait began that it may be over looks again, too.

@@ -146,6 +146,11 @@ impl<T: AsFd> Async<T> {
         self.ready(Direction::Write, PollFlags::OUT).await
     }
 
+    /// Where it waits.
+    pub(crate) fn source(&self) -> &Source<T> {
+        &self.source
+    }
+
     async fn ready(&self, direction: Direction, flags: PollFlags) -> io::Result<()> {
         let ask = |source: &Source<T>| if is_ready(source, flags)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
         perform(&self.source, direction, ask).await

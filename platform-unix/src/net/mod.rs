@@ -63,3 +63,5 @@ pub use self::unread::UnreadError;
 pub(crate) use self::listener::accept;
 pub(crate) use self::socket::Socket;
 pub(crate) use self::transfer::{read, read_exact, receive, write, write_all};
+pub(crate) use self::transfer::{sending, sending_vectored};
+pub(crate) use self::ways::{IntoBuffer, IntoBuffers};

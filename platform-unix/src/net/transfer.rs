@@ -15,7 +15,8 @@ use super::received::Received;
 use super::sys;
 use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
-use crate::descriptor::awaited::{self, Holder, perform};
+use crate::descriptor::awaited::{Awaited, Holder, Plain, perform};
+use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
 /// The methods of a stream that has a `source`.
@@ -198,15 +199,20 @@ macro_rules! stream_methods {
 pub(super) use stream_methods;
 
 pub(crate) fn read<H: Holder>(holder: &H, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-    awaited::read(holder, IntoBuffer(buf))
+    Awaited::new(holder, IntoBuffer(buf))
 }
 
 pub(crate) fn receive<H: Holder>(holder: &H) -> impl Future<Output = io::Result<Received>> {
-    awaited::read(holder, IntoLent)
+    Awaited::new(holder, IntoLent)
 }
 
 pub(crate) fn write<H: Holder>(holder: &H, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
-    perform(holder, Direction::Write, move |source| {
+    Awaited::new(holder, sending(buf))
+}
+
+/// The call that writes to a stream.
+pub(crate) fn sending<T: AsFd>(buf: &[u8]) -> Plain<impl FnMut(&Source<T>) -> io::Result<usize>> {
+    Plain::new(Direction::Write, move |source: &Source<T>| {
         let moved = rustix::net::send(source, buf, sys::SEND)?;
         source.moved(Direction::Write, moved, buf.len());
         Ok(moved)
@@ -222,20 +228,24 @@ pub(crate) async fn write_all(holder: &impl Holder, buf: &[u8]) -> io::Result<()
 }
 
 pub(crate) async fn read_vectored(holder: &impl Holder, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    awaited::read(holder, IntoBuffers(bufs)).await
+    Awaited::new(holder, IntoBuffers(bufs)).await
 }
 
 pub(crate) async fn peek(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    awaited::read(holder, Look(buf)).await
+    Awaited::new(holder, Look(buf)).await
 }
 
 pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    perform(holder, Direction::Write, |source| {
+    Awaited::new(holder, sending_vectored(bufs)).await
+}
+
+/// The call that does.
+pub(crate) fn sending_vectored<T: AsFd>(bufs: &[IoSlice<'_>]) -> Plain<impl FnMut(&Source<T>) -> io::Result<usize>> {
+    Plain::new(Direction::Write, move |source: &Source<T>| {
         let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
         source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)
     })
-    .await
 }
 
 /// One datagram to the peer that the socket is connected to.

@@ -12,10 +12,10 @@ use crate::descriptor::source::Source;
 use crate::reactor::{self, Direction, DomainReactor};
 
 /// Into a buffer of the caller's.
-pub(super) struct IntoBuffer<'a>(pub(super) &'a mut [u8]);
+pub(crate) struct IntoBuffer<'a>(pub(crate) &'a mut [u8]);
 
 /// Into several, one after the other.
-pub(super) struct IntoBuffers<'a, 'b>(pub(super) &'a mut [IoSliceMut<'b>]);
+pub(crate) struct IntoBuffers<'a, 'b>(pub(crate) &'a mut [IoSliceMut<'b>]);
 
 /// Into a buffer that the domain lends.
 pub(super) struct IntoLent;

@@ -91,7 +91,10 @@ pub(crate) enum Unarmed {
 
 impl From<PointError> for Unarmed {
     fn from(error: PointError) -> Unarmed {
-        Unarmed::Failed(error.into())
+        Unarmed::Failed(match error {
+            PointError::NoDomain => outside(), // Who waits for a socket has made no point.
+            error => error.into(),
+        })
     }
 }
 
