@@ -33,5 +33,5 @@ pub async fn pair() -> Result<(TcpStream, TcpStream), Fault> {
 
 /// So many bytes that do not repeat soon.
 pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place * 31 >> 3) as u8).collect()
+    (0..length).map(|place| ((place * 31) >> 3) as u8).collect()
 }
