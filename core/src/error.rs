@@ -184,7 +184,10 @@ impl<F> fmt::Debug for NoDomainAvailable<F> {
 #[cfg(feature = "alloc")]
 impl<F> fmt::Display for NoDomainAvailable<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no domain can take this call: it needs a worker domain besides domain 0 and the caller's own; start the run with more domains, or spawn the task here")
+        f.write_str(
+            "no domain can take this call: it needs a worker domain besides domain 0 and the caller's own, and a task that makes it; \
+             start the run with more domains, or spawn the task here",
+        )
     }
 }
 

@@ -37,6 +37,7 @@ use crate::error::Full;
 ///
 /// Miou: `Miou.Hook.add`.
 #[cfg(feature = "alloc")]
+#[track_caller]
 pub fn add(f: impl FnMut() + 'static) -> Hook {
     match Domain::with(|domain| Hook::new(domain, Call(alloc::boxed::Box::new(f)))) {
         Some(Ok(hook)) => hook,
@@ -52,12 +53,13 @@ pub fn add(f: impl FnMut() + 'static) -> Hook {
 ///
 /// # Panics
 /// Outside a run.
+#[track_caller]
 pub fn add_static(f: &'static dyn Fn()) -> Result<Hook, Full<&'static dyn Fn()>> {
     #[cfg(feature = "alloc")]
     return Ok(add(f));
     #[cfg(not(feature = "alloc"))]
     Domain::with(|domain| Hook::new(domain, Call(f)))
-        .unwrap_or_else(|| panic!("`hook::add_static` was called outside a run: call it inside `run`"))
+        .expect("`hook::add_static` was called outside a run: call it inside `run`")
         .map_err(|call| Full(call.0))
 }
 

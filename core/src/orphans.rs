@@ -81,6 +81,7 @@ impl<T, E> Orphans<T, E> {
     }
 
     /// The group, if there is one and the current task is its owner. Anything else is a violation, or a panic.
+    #[track_caller]
     fn checked(&self, domain: &Domain, current: TaskRef) -> Result<Option<NonNull<Group>>, Stranger> {
         let Some(group) = self.group.get() else { return Ok(None) };
         // SAFETY: *Grouped*: we have the handle.
@@ -107,7 +108,7 @@ impl<T, E> Orphans<T, E> {
             }
             Err(Stranger) => stranger,
         })
-        .unwrap_or_else(|| panic!("an `Orphans` was used outside a task: use it inside `run`, from the task it belongs to"))
+        .expect("an `Orphans` was used outside a task: use it inside `run`, from the task it belongs to")
     }
 
     /// Calls `f`, which makes the birth of a child, so that the child belongs here. It runs nothing foreign: a child that foreign code

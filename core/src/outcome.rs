@@ -2,18 +2,26 @@
 //!
 //! A future's output says which through [`Outcome`]. For `Result` an `Err` is an ABNORMAL end: an early return by `?` is this
 //! language's exception, and an exception cancels the children that are still running. Were it a normal end, every error path
-//! with a live child would break rule 1, "no forgotten child".
+//! with a live child would break R3, "no forgotten child".
 
 use core::convert::Infallible;
 use core::fmt;
 
 #[cfg(feature = "alloc")]
+use alloc::borrow::{Cow, ToOwned};
+#[cfg(feature = "alloc")]
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+#[cfg(feature = "alloc")]
 use alloc::{boxed::Box, rc::Rc, string::String, sync::Arc, vec::Vec};
+
+use crate::id::{DomainId, TaskId};
+use crate::sync::{MutexGuard, Permit};
 
 /// What a task may end with: a value, or an error that is an abnormal end.
 ///
 /// Implemented for `Result<T, E>` (an `Err` is abnormal), for `()`, numbers, `bool`, `char`, `&'static str`, `String`, `Box`,
-/// `Rc`, `Arc`, `Vec`, `Option`, tuples, arrays and `!`. Any other value is carried by [`Plain`].
+/// `Rc`, `Arc`, `Vec` and other collections, addresses, paths, times, `Option`, tuples, arrays, guards of this crate's locks, and `!`. Any other value is
+/// carried by [`Plain`].
 ///
 /// ```
 /// use matou_core::{Outcome, Plain};
@@ -23,7 +31,7 @@ use alloc::{boxed::Box, rc::Rc, string::String, sync::Arc, vec::Vec};
 /// assert!(Plain(Measurement(1.5)).into_result().is_ok());
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a task cannot end with `{Self}`: it does not say whether that is a normal or an abnormal end",
+    message = "a task, a scope or a timeout cannot end with `{Self}`: it does not say whether that is a normal or an abnormal end",
     label = "this future's output is `{Self}`",
     note = "return `Ok(..)` from the future where it may also fail with `Err(..)`, or `Plain(..)` to carry any value as a normal end"
 )]
@@ -95,6 +103,9 @@ macro_rules! normal_generic {
 }
 
 normal!((), bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, &'static str);
+normal!(core::cmp::Ordering, core::time::Duration, crate::time::Instant, TaskId, DomainId);
+normal!(core::net::IpAddr, core::net::Ipv4Addr, core::net::Ipv6Addr);
+normal!(core::net::SocketAddr, core::net::SocketAddrV4, core::net::SocketAddrV6);
 normal_generic!(
     (T) Option<T>,
     (T, const N: usize) [T; N],
@@ -110,6 +121,18 @@ normal_generic!(
 normal!(String);
 #[cfg(feature = "alloc")]
 normal_generic!((T: ?Sized) Box<T>, (T: ?Sized) Rc<T>, (T: ?Sized) Arc<T>, (T) Vec<T>);
+#[cfg(feature = "alloc")]
+normal_generic!((T) VecDeque<T>, (T) BinaryHeap<T>, (T) BTreeSet<T>, (K, V) BTreeMap<K, V>, (T: ?Sized + ToOwned) Cow<'static, T>);
+
+#[cfg(feature = "std")]
+normal!(std::ffi::OsString, std::path::PathBuf, std::time::Instant, std::time::SystemTime);
+#[cfg(feature = "std")]
+normal!(std::process::ExitCode, std::process::ExitStatus, std::process::Output);
+#[cfg(feature = "std")]
+normal_generic!((K, V, S) std::collections::HashMap<K, V, S>, (T, S) std::collections::HashSet<T, S>);
+
+// What a lock is waited for with, in a `timeout`.
+normal_generic!(('a, T: ?Sized) MutexGuard<'a, T>, ('a) Permit<'a>);
 
 /// Names `!` on stable: the output of `fn() -> !`. It is how [`Outcome`] is implemented for it, and of no other use.
 pub trait Returns {

@@ -114,7 +114,7 @@ impl<F: Future<Output: Outcome>> Future for Scope<F> {
                 None => panic!("a scope was polled after its output"),
             }
         })
-        .unwrap_or_else(|| panic!("a scope was polled outside a task: await it inside `run`, from a task"))
+        .expect("a scope was polled outside a task: await it inside `run`, from a task")
     }
 }
 

@@ -74,7 +74,7 @@ where
         }
         Promise::new(task)
     })
-    .unwrap_or_else(|| panic!("`spawn` was called outside a task: call it inside `run`, from a task"))
+    .expect("`spawn` was called outside a task: call it inside `run`, from a task")
 }
 
 /// Starts a child task on another domain, neither this one nor domain 0, picked by chance from the run's seed.

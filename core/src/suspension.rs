@@ -138,7 +138,7 @@ impl Point {
             let standing = domain.points.standing(id, cx.waker());
             (standing, standing == Standing::Fresh && !domain.count_effect())
         })
-        .unwrap_or_else(|| panic!("a suspension point was polled outside its run"));
+        .expect("a suspension point was polled outside its run");
         if spent {
             return effect::out_of_turn(cx);
         }

@@ -64,6 +64,7 @@ impl Instant {
     ///
     /// # Panics
     /// Outside a run.
+    #[track_caller]
     pub fn elapsed(self) -> Duration {
         now().saturating_duration_since(self)
     }
@@ -105,7 +106,7 @@ impl fmt::Debug for Instant {
 /// Outside a run.
 #[track_caller]
 pub fn now() -> Instant {
-    Domain::with(|domain| domain.now()).unwrap_or_else(|| panic!("the clock was asked outside a run: use it inside `run`, from a task"))
+    Domain::with(|domain| domain.now()).expect("the clock was asked outside a run: use it inside `run`, from a task")
 }
 
 /// Waits for `duration`. It does not begin before it is first polled.
@@ -225,7 +226,7 @@ impl Future for Sleep {
         }
         let this = self.as_ref().get_ref();
         let polled = Domain::with(|domain| effect::poll_effect_on(domain, cx, |cx| this.poll_on(domain, cx)));
-        polled.unwrap_or_else(|| panic!("a sleep was polled outside a run: await it inside `run`, from a task"))
+        polled.expect("a sleep was polled outside a run: await it inside `run`, from a task")
     }
 }
 

@@ -104,7 +104,7 @@ impl Drop for Waiting {
 
 #[track_caller]
 fn here() -> DomainId {
-    domain::current().unwrap_or_else(|| panic!("a simulated event was waited for outside a task"))
+    domain::current().expect("a simulated event was waited for outside a task")
 }
 
 /// Lets an event occur on this domain, now: as soon as the current step is over.

@@ -38,6 +38,7 @@ impl Semaphore {
         ///
         /// # Panics
         /// If they are more than [`MOST_PERMITS`](Self::MOST_PERMITS).
+        #[track_caller]
         pub fn new(permits: usize) -> Semaphore {
             assert!(permits <= Semaphore::MOST_PERMITS, "a semaphore has at most `Semaphore::MOST_PERMITS` permits");
             Semaphore { waiters: Waiters::new(permits) }
@@ -97,6 +98,7 @@ impl Semaphore {
     ///
     /// # Panics
     /// If there would be more than [`MOST_PERMITS`](Self::MOST_PERMITS) to be had.
+    #[track_caller]
     pub fn add_permits(&self, permits: usize) {
         let added = self.waiters.try_add(permits, Semaphore::MOST_PERMITS);
         assert!(added, "a semaphore has at most `Semaphore::MOST_PERMITS` permits");

@@ -148,7 +148,7 @@ impl<const TASKS: usize, const BYTES: usize> TaskPool<TASKS, BYTES> {
             }
             Ok(Promise::new(task))
         });
-        spawned.unwrap_or_else(|| panic!("a task was spawned outside a task: spawn it inside `run`, from a task"))
+        spawned.expect("a task was spawned outside a task: spawn it inside `run`, from a task")
     }
 
     /// Puts a task into a place that the caller took.

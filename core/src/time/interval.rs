@@ -104,7 +104,7 @@ impl Interval {
     /// When the next tick is due.
     fn begun(&mut self) -> Instant {
         let here = Domain::with(|domain| domain.epoch());
-        let here = here.unwrap_or_else(|| panic!("an interval was used outside a run: use it inside `run`, from a task"));
+        let here = here.expect("an interval was used outside a run: use it inside `run`, from a task");
         let epoch = *self.epoch.get_or_insert(here);
         assert!(epoch == here, "an interval was used in another run, or on another domain, than the one it began in");
         *self.due.get_or_insert_with(now)

@@ -319,8 +319,9 @@ impl<T, const N: usize> fmt::Debug for Channel<T, N> {
 /// # Panics
 /// If `capacity` is 0, or more than [`Semaphore::MOST_PERMITS`](super::Semaphore::MOST_PERMITS).
 #[cfg(feature = "alloc")]
+#[track_caller]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(capacity > 0, "a channel has room for one value at least");
+    assert!(capacity > 0, "the capacity of a channel is 0: it has room for one value at least");
     assert!(capacity <= super::Semaphore::MOST_PERMITS, "a channel has at most `Semaphore::MOST_PERMITS` places");
     let shared = Arc::new(Shared::new(VecDeque::with_capacity(capacity), capacity));
     (Sender(Arc::new(Senders { shared: shared.clone(), capacity })), Receiver { shared })
