@@ -81,6 +81,7 @@ abort_not_rung: whole::a_violation_*
 question_unannounced: whole::a_question_*
 hail_first: memory::who_is_hailed_*
 hail_relaxed: memory::who_is_hailed_*
+hail_stored: memory::who_is_hailed_twice_*
 loads_take_no_turn: explore::* inbox::* state::a_wake_that_joins_*
 TABLE
 }

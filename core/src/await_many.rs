@@ -380,6 +380,11 @@ mod owned {
             let results = promises.iter().map(|_| None).collect();
             AwaitAll { promises: promises.into_iter().map(Some).collect(), results }
         }
+
+        pub(crate) fn push(&mut self, promise: Promise<T, E>) {
+            self.promises.push(Some(promise));
+            self.results.push(None);
+        }
     }
 
     impl<T, E> Unpin for AwaitAll<T, E> {}

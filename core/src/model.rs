@@ -331,6 +331,12 @@ impl House {
         self.run.abort();
     }
 
+    /// Puts a question, which nobody answers.
+    pub fn ask(&self) {
+        let answers = Arc::new(crate::domain::survey::Answers::default());
+        self.run.ask(DomainId::ZERO, crate::domain::survey::Question::of_main(&answers));
+    }
+
     /// What a busy domain does between two polls: if it is hailed, it looks whether the run is to end.
     pub fn look(&self) -> Option<bool> {
         let place = self.run.place(DomainId::ZERO);

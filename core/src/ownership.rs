@@ -374,6 +374,9 @@ macro_rules! resource {
             /// # Errors
             /// As [`check`](Self::check).
             ///
+            /// # Panics
+            /// Where the finaliser does: the panic goes on.
+            ///
             /// Miou: `Miou.Ownership.release`.
             pub fn release(&self) -> Result<(), OwnershipError> {
                 let (value, finaliser) = Shared::take(&self.shared)?;

@@ -170,6 +170,12 @@ pub trait Events {
     ///
     /// Miou: `Miou.select`.
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), Self::Error>;
+
+    /// Whether an [`Interrupt`] was called that no `select` has seen yet. A busy domain on which nobody waits for an event does not call `select`,
+    /// but asks this as often; a source that does something for others when it is interrupted, as to close what they have left, says so here. It is to be cheap.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 }
 
 /// How long [`Events::select`] may wait.

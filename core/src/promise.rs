@@ -158,15 +158,15 @@ impl<T, E> Promise<T, E> {
     #[doc(alias = "abort")]
     pub fn cancel(self) -> Cancellation {
         let task = self.task;
-        core::mem::forget(self);
-        let cancellation = Cancellation { task, _local: PhantomData };
         Domain::with(|domain| {
             effect::count(domain);
+            // Where it panics, the promise is dropped: the child is forgotten.
             if is_linked(task) && check_parent(domain, task) {
                 request(domain, task);
             }
         });
-        cancellation
+        core::mem::forget(self);
+        Cancellation { task, _local: PhantomData }
     }
 
     /// As [`cancel`](Self::cancel), for those who keep the promise as its [`Cancellation`]: see [`poll_cancelled`](Self::poll_cancelled).

@@ -148,7 +148,8 @@ where
     Error<F>: Send + 'static,
 {
     let born = Location::caller();
-    let mut promises = Vec::new();
+    // From the beginning, as it cancels what was started should `items` or a clone of `f` panic.
+    let mut all = AwaitAll::new(Vec::new());
     let mut refused = false;
     let workers = workers();
     for (turn, item) in items.into_iter().enumerate() {
@@ -158,14 +159,14 @@ where
         };
         let f = f.clone();
         match Task::new().pin(domain).call_at(move || f(item), born) {
-            Ok(promise) => promises.push(promise),
+            Ok(promise) => all.push(promise),
             Err(_) => {
                 refused = true;
                 break;
             }
         }
     }
-    Parallel { state: if refused { Err(NoDomainAvailable(())) } else { Ok(AwaitAll::new(promises)) } }
+    Parallel { state: if refused { Err(NoDomainAvailable(())) } else { Ok(all) } }
 }
 
 /// The future of [`parallel`].

@@ -333,7 +333,9 @@ mod timeout {
             if let Poll::Ready(output) = inner.poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            match sleep.poll(cx) {
+            // Without an effect: a future that uses up the budget in each poll leaves none.
+            let elapsed = Domain::with(|domain| sleep.as_ref().get_ref().poll_on(domain, cx));
+            match elapsed.expect("a scope was polled") {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => {
                     scope.set(None);

@@ -14,6 +14,8 @@
 //! | a waker of a `Computation` | panics, completes it again, goes away with another waiter |
 //! | a finaliser | drops the future of an `await_all` |
 //! | the waker of a suspension point | drops another point, which the same look has resumed |
+//! | a waker, or who is told of a panic, called by a task's own code | asks whose task it is in, and spawns |
+//! | the iterator that `parallel` is given | panics after some were started |
 //!
 //! What was a use of freed memory is seen for sure only by a sanitizer; the tests assert what the rules promise instead: how often things
 //! were dropped, the results, the reports, and how the run ended.
@@ -37,11 +39,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use matou_core::suspension::{Point, PointError};
-use matou_core::sync::Computation;
+use matou_core::sync::{Computation, Mutex, Trigger};
 use matou_core::time::{Sleep, sleep, timeout};
 use matou_core::{
     Config, Exit, LocalResource, Orphans, OwnershipError, Plain, PointId, Promise, ReportPlace, Resource, RunError, SpawnRefusal, Task,
-    await_all, await_first, parallel, run, scope, spawn, yield_now,
+    await_all, await_first, current_task, parallel, run, scope, spawn, yield_now,
 };
 use support::Threads;
 use support::family::*;
@@ -682,4 +684,92 @@ fn a_waker_polls_another_point_that_the_same_look_resumed() {
     });
     assert!(ran.is_ok());
     assert_eq!(hand.log().cancelled, []);
+}
+
+/// A stranger's waker is called by whoever happens to wake it: a child made there would be that one's, which has never heard of it.
+#[test]
+fn wakers_and_reports_have_no_current_task() {
+    #[derive(Default)]
+    struct Asks(std::sync::Mutex<Vec<bool>>);
+    impl Asks {
+        fn ask(&self) {
+            let spawned = catch_unwind(|| drop(spawn(async {}))).is_ok();
+            self.0.lock().unwrap().push(current_task().is_some() || spawned);
+        }
+    }
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.ask();
+            panic!("a waker's");
+        }
+    }
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.ask();
+            DROPPED.with(|dropped| dropped.borrow_mut().append(self.0.get_mut().unwrap()));
+        }
+    }
+    thread_local! {
+        static DROPPED: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
+        static TOLD: RefCell<Vec<bool>> = const { RefCell::new(Vec::new()) };
+    }
+    fn told(_: &matou_core::Report) {
+        TOLD.with(|told| told.borrow_mut().push(current_task().is_some()));
+    }
+    run(&Threads::new(0), Config::new().on_report(told), async {
+        let trigger = Trigger::new();
+        let mutex = Mutex::new(());
+        let held = mutex.lock().await;
+        let (mut waits, mut locks) = (Box::pin(trigger.wait()), Box::pin(mutex.lock()));
+        let (woken, dropped) = (Arc::new(Asks::default()), Arc::new(Asks::default()));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&Waker::from(woken))).is_pending());
+        assert!(locks.as_mut().poll(&mut Context::from_waker(&Waker::from(dropped))).is_pending());
+        trigger.signal();
+        drop(locks);
+        drop(held);
+        assert!(current_task().is_some());
+    })
+    .unwrap();
+    assert_eq!(DROPPED.take(), [false; 3]);
+    assert_eq!(TOLD.take(), [false]);
+}
+
+#[test]
+fn a_parallel_whose_items_panic_cancels_what_it_has_started() {
+    run(&Threads::new(1), Config::new().domains(1), async {
+        let items = (0..3).map(|number| if number < 2 { number } else { panic!("an item's") });
+        let started = catch_unwind(AssertUnwindSafe(|| parallel(|_| std::future::pending::<()>(), items)));
+        assert!(started.is_err());
+    })
+    .unwrap();
+}
+
+/// A finaliser is no task's code, so it may not cancel; the promise is gone all the same, and keeps nothing.
+#[test]
+fn r06_a_promise_whose_cancellation_panics_is_forgotten() {
+    struct Noted(Rc<Cell<bool>>);
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let dropped = Rc::new(Cell::new(false));
+    let seen = dropped.clone();
+    let ended = run(&Threads::new(0), Config::new(), async move {
+        let value = Noted(dropped.clone());
+        let child = spawn(async move {
+            yield_now().await;
+            Plain(value)
+        });
+        let promise = LocalResource::new(child, |promise| drop(promise.cancel()));
+        promise.own().unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| promise.release())).is_err());
+        for _ in 0..4 {
+            yield_now().await;
+        }
+        assert!(dropped.get(), "what nobody can take any more is dropped");
+        Err::<(), _>("so that the child may be forgotten")
+    });
+    assert!(matches!(ended, Err(RunError::Failed(_))), "{:?}", ended.err());
+    assert!(seen.get());
 }

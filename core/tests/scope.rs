@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::{FutureExt, join, select_biased};
@@ -851,6 +851,36 @@ fn r47_a_timeout_whose_children_fail_gives_what_its_future_gives() {
         })
         .unwrap();
     });
+}
+
+/// As a task's: what makes it is no code that could have awaited it.
+#[test]
+fn r47_the_children_of_a_destructor_at_a_normal_end_are_cancelled_unpolled() {
+    struct Spawns(Rc<Cell<u32>>);
+    impl Future for Spawns {
+        type Output = u8;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u8> {
+            Poll::Ready(7)
+        }
+    }
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let polls = self.0.clone();
+            drop(spawn(async move { polls.set(polls.get() + 1) }));
+        }
+    }
+    for seed in SEEDS {
+        let polls = Rc::new(Cell::new(0));
+        let make = || Spawns(polls.clone());
+        let ended = go(0, seed, async {
+            let of_task = spawn(make()).await;
+            let of_scope = scope(make()).await;
+            let of_timeout = timeout(Duration::from_secs(3600), make()).await;
+            assert_eq!((of_task.ok(), of_scope, of_timeout), (Some(7), 7, Ok(7)));
+        });
+        assert!(ended.is_ok(), "{:?}", ended.err());
+        assert_eq!(polls.get(), 0);
+    }
 }
 
 /// The main task may be one that has broken nothing: its scopes are.

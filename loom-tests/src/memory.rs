@@ -202,3 +202,27 @@ fn who_is_hailed_sees_why() {
         met.note(OUTCOMES[usize::from(seen.is_none())]);
     });
 }
+
+#[test]
+fn who_is_hailed_twice_sees_why() {
+    const OUTCOMES: &[&str] = &["at once", "at the next look"];
+    explore(OUTCOMES, |met| {
+        let house = Arc::new(House::default());
+        let aborting = thread::spawn({
+            let house = Arc::clone(&house);
+            move || house.abort()
+        });
+        let asking = thread::spawn({
+            let house = Arc::clone(&house);
+            move || house.ask()
+        });
+        let seen = house.look();
+        aborting.join().unwrap();
+        asking.join().unwrap();
+        // What it heeded was the question's hail: the other one is to come.
+        if seen != Some(true) {
+            assert_eq!(house.look(), Some(true), "it heeded the hail of who aborts, and did not see why");
+        }
+        met.note(OUTCOMES[usize::from(seen != Some(true))]);
+    });
+}

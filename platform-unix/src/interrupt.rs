@@ -72,6 +72,11 @@ impl Bell {
         while self.rope.pull() == Err(Errno::INTR) {}
     }
 
+    /// Whether it was rung and not heard yet. By its domain.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Relaxed)
+    }
+
     /// Takes note that the bell was heard. By its domain, when its descriptor was reported ready.
     ///
     /// An edge-triggered source reports every pull anew, so an `eventfd` need not be emptied for it.

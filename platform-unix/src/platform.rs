@@ -158,6 +158,11 @@ impl Events for UnixEvents {
         }
         self.reactor.select(wait, cancelled, &mut |point| signals.resume(point))
     }
+
+    /// Another domain has something to say, as that a stream which rests here was dropped there.
+    fn is_interrupted(&self) -> bool {
+        self.reactor.shared().bell().is_rung()
+    }
 }
 
 impl Drop for UnixEvents {

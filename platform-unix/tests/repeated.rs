@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
@@ -35,6 +36,7 @@ everywhere! {
     r45_it_is_converted_elsewhere_while_its_domain_looks_at_nothing
     r45_two_domains_convert_each_others_at_once
     r45_it_is_dropped_elsewhere
+    r45_it_is_dropped_elsewhere_while_its_domain_computes
     r46_it_outlives_its_run
 }
 
@@ -509,6 +511,36 @@ fn r45_it_is_dropped_elsewhere(setup: &Setup) {
         let (near, far) = regular().await?;
         let there = Task::new().pin(DomainId::new(1)).call(move || async move { drop(near) })?;
         assert_eq!(far.read(&mut [0; 8]).await?, 0);
+        there.await.map_err(io::Error::other)?;
+        io::Result::Ok(())
+    });
+}
+
+/// On that domain nobody waits for an event, so that there is nothing else to look for.
+fn r45_it_is_dropped_elsewhere_while_its_domain_computes(setup: &Setup) {
+    setup.run(2, async {
+        let (gives, takes) = mpsc::channel();
+        let (peer_saw, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let computing = Task::new().pin(DomainId::new(1)).call({
+            let (peer_saw, stop) = (Arc::clone(&peer_saw), Arc::clone(&stop));
+            move || async move {
+                gives.send(regular().await?).unwrap();
+                // Should it not be told, the peer sees the end when this one ends.
+                for _ in 0..3_000_000 {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    yield_now().await;
+                }
+                io::Result::Ok(peer_saw.load(Ordering::Relaxed))
+            }
+        })?;
+        let (near, far) = takes.recv().unwrap();
+        let there = Task::new().pin(DomainId::new(2)).call(move || async move { drop(near) })?;
+        assert_eq!(far.read(&mut [0; 8]).await?, 0);
+        peer_saw.store(true, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
+        assert!(computing.await?, "the end came only when the other domain had nothing to do");
         there.await.map_err(io::Error::other)?;
         io::Result::Ok(())
     });

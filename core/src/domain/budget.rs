@@ -28,11 +28,15 @@ impl Domain {
         self.effects.set(self.effects.get() + 1);
     }
 
-    /// A poll begins: a step of the domain's, with a budget of its own.
+    /// A task's code begins to run, in a poll or in a destructor: a step of the domain's, with a budget of its own.
     pub(super) fn begin_budget(&self) {
-        let effects = self.effects.get() + 1;
-        self.effects.set(effects);
-        self.spent_at.set(effects + self.quanta);
+        self.count_step();
+        self.spent_at.set(self.effects.get() + self.quanta);
+    }
+
+    /// The domain does something that may take a task's time: it drops what is a task's.
+    pub(super) fn count_step(&self) {
+        self.effects.set(self.effects.get() + 1);
     }
 
     /// Whether the event source is to be asked before the next poll, if anybody waits for it.

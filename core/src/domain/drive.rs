@@ -25,7 +25,7 @@ use super::{Bell, Clock, Domain, identity};
 use crate::container::mailbox::Slept;
 use crate::error::EventsError;
 use crate::id::{DomainId, PointId, TaskId};
-use crate::outcome::catch;
+use crate::outcome::{Panic, catch};
 use crate::platform::{Events, Interrupt, Signals, Wait};
 #[cfg(feature = "alloc")]
 use crate::shim;
@@ -74,6 +74,11 @@ impl<E: Events> Source<E> {
             Ok(Err(error)) => Err(EventsError::Failed(error)),
             Err(panic) => Err(EventsError::Panicked(panic)),
         }
+    }
+
+    fn is_interrupted(&self) -> Result<bool, Panic> {
+        // SAFETY: *Exclusive*: `select` alone makes a unique reference, and the loop is not in it.
+        catch(|| unsafe { &*self.events.get() }.is_interrupted())
     }
 }
 
@@ -226,8 +231,20 @@ impl<'a, E: Events> Driver<'a, E> {
     pub(crate) fn attend(&self) {
         // First the hooks, as they may leave something to attend to.
         self.domain.call_hooks();
-        self.domain.attend();
+        self.attend_to_all();
         self.look_at_clock();
+    }
+
+    /// However much there is to attend to, the event source is asked as often as between polls.
+    fn attend_to_all(&self) {
+        self.domain.attend(|| {
+            if self.is_time_to_look()
+                && let Some(source) = self.source
+            {
+                self.ask_source(source, Wait::No);
+                self.wake_all();
+            }
+        });
     }
 
     /// Whether the clock panicked where that could not unwind: then the source has failed.
@@ -262,7 +279,7 @@ impl<'a, E: Events> Driver<'a, E> {
             && !domain.root_ended.get()
         {
             domain.cancel_root(root);
-            domain.attend();
+            self.attend_to_all();
         }
         match domain.next_runnable() {
             Some(_) if self.is_time_to_look() => {
@@ -294,12 +311,21 @@ impl<'a, E: Events> Driver<'a, E> {
         if !domain.is_time_up() {
             return false;
         }
-        let nobody_waits = !domain.points.any() && domain.timers.is_empty();
-        if self.broken.get() || nobody_waits {
+        let waits = domain.points.any() || !domain.timers.is_empty() || self.is_interrupted();
+        if self.broken.get() || !waits {
             domain.put_off_looking();
             return false;
         }
         true
+    }
+
+    /// Whether the source has something to do that nobody here waits for.
+    fn is_interrupted(&self) -> bool {
+        let asked = self.source.map_or(Ok(false), Source::is_interrupted);
+        asked.unwrap_or_else(|panic| {
+            self.source_failed(EventsError::Panicked(panic));
+            false
+        })
     }
 
     /// Waits for an event, a timer, or another thread. Nothing is runnable.
@@ -408,16 +434,28 @@ impl<'a, E: Events> Driver<'a, E> {
 
     /// Asks the event source, then wakes those whose event or time has come.
     pub(crate) fn select(&self, wait: Wait) {
-        let domain = self.domain;
         let Some(source) = self.source else { return rest() };
+        self.ask_source(source, wait);
+        // Nobody need ring any more.
+        self.domain.attend_to_arrivals();
+        self.wake_all();
+    }
+
+    #[inline]
+    fn ask_source(&self, source: &Source<E>, wait: Wait) {
+        let domain = self.domain;
         domain.put_off_looking();
         if domain.points.any_given_up() {
             self.ask_and_tell(source, wait);
         } else {
             self.ask(source, wait, &[]);
         }
-        // Nobody need ring any more.
-        domain.attend_to_arrivals();
+    }
+
+    /// Wakes those whose event or time has come.
+    #[inline]
+    fn wake_all(&self) {
+        let domain = self.domain;
         domain.runnable.set_resuming(true);
         while let Some(waker) = domain.next_resumed() {
             if let Some(waker) = waker {

@@ -97,7 +97,7 @@ pub(crate) struct Bell<I>(pub(crate) I);
 
 impl<I: Interrupt> Interrupt for Bell<I> {
     fn interrupt(&self) {
-        Domain::contain(ReportPlace::Interrupt, || self.0.interrupt());
+        Domain::call_stranger(ReportPlace::Interrupt, || self.0.interrupt());
     }
 }
 
@@ -372,7 +372,7 @@ impl Domain {
         let told = Domain::with(|domain| {
             let report = Report { place, domain: domain.id, panic };
             if let Some(on_report) = domain.run().config.on_report
-                && let Err(panic) = catch(|| on_report(&report))
+                && let Err(panic) = domain.as_task(None, || catch(|| on_report(&report)))
             {
                 discard(panic);
             }
@@ -385,7 +385,28 @@ impl Domain {
 
     /// Wakes, from any place.
     pub(crate) fn wake(waker: Waker) {
-        Domain::contain(ReportPlace::Waker, || waker.wake());
+        if waker::is_a_tasks(&waker) {
+            // That is no foreign code.
+            waker.wake();
+        } else {
+            Domain::call_stranger(ReportPlace::Waker, || waker.wake());
+        }
+    }
+
+    /// Drops a waker, from any place.
+    pub(crate) fn drop_waker(waker: Option<Waker>) {
+        if let Some(waker) = waker.filter(|waker| !waker::is_a_tasks(waker)) {
+            Domain::call_stranger(ReportPlace::Waker, || drop(waker));
+        }
+    }
+
+    /// Runs foreign code that has nothing to do with the current task, from any place. As [`contain`](Self::contain), and no task is current.
+    fn call_stranger(place: ReportPlace, f: impl FnOnce()) {
+        let mut f = Some(f);
+        let mut call = || f.take().map_or((), |f| f());
+        if Domain::with(|domain| domain.foreign(place, &mut call)).is_none() {
+            Domain::contain(place, call);
+        }
     }
 
     /// Runs foreign code, from any place. A panic is reported where there is a domain to report it, and goes no further.

@@ -72,7 +72,12 @@ impl Apart {
 
     /// Has the domain look at what was written for it before this, at the next boundary between polls.
     fn hail(&self) {
-        self.hailed.store(true, if fault("hail_relaxed") { Ordering::Relaxed } else { Ordering::Release });
+        // A swap, not a store: who heeds the later one of two has seen what was written before the earlier one, too.
+        let order = if fault("hail_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        if fault("hail_stored") {
+            return self.hailed.store(true, order);
+        }
+        self.hailed.swap(true, order);
     }
 
     #[inline]

@@ -12,7 +12,8 @@
 //! | [`Channel`]; with `alloc` also `channel` | bounded queues of values | any thread, without waiting |
 //!
 //! A future that waits may be dropped at any moment: it leaves the queue, and what was already its own goes to the next. They work under any
-//! executor; in a task of matou they are effects, and those who wait on another domain are woken there.
+//! executor; in a task of matou they are effects, and those who wait on another domain are woken there. (Another executor that is run *inside* a task,
+//! as by a `block_on`, is no way around the task's budget: once that is used up nothing there is ready before the task is polled again.)
 //!
 //! A future that is leaked (`mem::forget`) while it waits keeps its place: what is granted to it is lost to the others.
 //!

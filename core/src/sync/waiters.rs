@@ -44,7 +44,6 @@ use crate::domain::Domain;
 use crate::effect;
 use crate::shim::{Lock, const_unless_loom, fault};
 use crate::task::waker::is_a_tasks;
-use crate::violation::ReportPlace;
 
 /// What a waiter asks for that permits cannot give.
 pub(super) const SIGNAL: usize = usize::MAX;
@@ -249,7 +248,7 @@ impl Waiters {
             (Poll::Pending, unsafe { (*waiter.waker.get()).replace(waker) })
         });
         // What was granted is not lost to a destructor that panics.
-        Domain::contain(ReportPlace::Waker, || drop(unused));
+        Domain::drop_waker(unused);
         polled
     }
 
@@ -271,7 +270,7 @@ impl Waiters {
             Stage::Granted => pass_on(),
             Stage::Idle | Stage::Swept => {}
         }
-        Domain::contain(ReportPlace::Waker, || drop(waker));
+        Domain::drop_waker(waker);
     }
 
     /// Gives permits, to those who wait first, in their order.

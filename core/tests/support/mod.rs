@@ -57,6 +57,14 @@ impl Hand {
         self.bell.notify_all();
     }
 
+    /// What the domain's [`Interrupt`] does.
+    pub fn interrupt(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.interrupted = true;
+        state.log.interrupts += 1;
+        self.bell.notify_all();
+    }
+
     pub fn log(&self) -> Log {
         self.state.lock().unwrap().log.clone()
     }
@@ -120,10 +128,7 @@ pub struct Bell(Arc<Hand>);
 
 impl Interrupt for Bell {
     fn interrupt(&self) {
-        let mut state = self.0.state.lock().unwrap();
-        state.interrupted = true;
-        state.log.interrupts += 1;
-        self.0.bell.notify_all();
+        self.0.interrupt();
     }
 }
 
@@ -171,6 +176,10 @@ impl Events for ByHand {
             signals.resume(point);
         }
         Ok(())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.hand.state.lock().unwrap().interrupted
     }
 }
 

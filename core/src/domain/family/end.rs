@@ -105,6 +105,8 @@ impl Domain {
             return;
         }
         header.home_flags.set(home::CLOSED);
+        // The destructor finds the same, whoever was polled last.
+        self.begin_budget();
         // SAFETY: *Stage*: on its home domain.
         let dropped = self.run_step(task, Step::Drop, || crate::outcome::catch(|| unsafe { task::clear(task) }));
         if let Err(panic) = dropped {

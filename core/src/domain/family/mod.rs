@@ -46,13 +46,17 @@ pub(super) use self::end::uncared;
 pub(crate) use self::end::{bury, note_forgotten};
 
 impl Domain {
-    /// Looks at all that other threads have sent and at what was cancelled here. Between polls.
-    pub(crate) fn attend(&self) {
+    /// Looks at what other threads have sent and at what was cancelled here. Between polls. Where there is much of it, it calls `time_is_up` in
+    /// between.
+    pub(crate) fn attend(&self, mut time_is_up: impl FnMut()) {
         self.attend_to_arrivals();
         // Not asked again for arrivals: senders that never stop must not keep the tasks from running.
         while let Some(node) = self.attending.pop() {
             // SAFETY: *Queued*: marked as queued, so somebody holds it: its home, until it has ended and was taken.
             unsafe { self.attend_to(node) };
+            if self.is_time_up() {
+                time_is_up();
+            }
         }
         #[cfg(feature = "alloc")]
         if self.is_asked() {
@@ -102,6 +106,7 @@ impl Domain {
             Found::Cancelled => self.cut(node),
             // A child of ours on another domain has ended.
             Found::Ended if !ours => {
+                self.count_step();
                 let parent = self.deliver_arrival(node);
                 self.finish_all(parent);
             }
