@@ -496,7 +496,7 @@ fn a_consumer_is_no_task() {
         fn event(&self, _: &Event) {
             assert_eq!(current_task(), None);
             let spawned = std::panic::catch_unwind(|| drop(spawn(async {})));
-            let told = spawned.map_err(|panic| panic.downcast_ref::<&str>().map_or_else(String::new, ToString::to_string));
+            let told = spawned.map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default());
             self.0.lock().unwrap().push(told);
         }
     }
