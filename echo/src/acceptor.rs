@@ -1,4 +1,4 @@
-//! The accept loop that four of the five servers share: one task for each connection, and a place for each task.
+//! The accept loop that all servers but one share: one task for each connection, and a place for each task.
 //!
 //! The servers differ in how a connection's task is started, which they pass in. The loop keeps the promises in an
 //! `Orphans`, and waits for the first of three things, in this order: the stop, the end of a connection (so that

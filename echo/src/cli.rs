@@ -17,7 +17,9 @@ use crate::units;
 
 /// Echo back what is received, to every connection, on every core.
 ///
-/// The five servers are those of the tutorial "a simple echo server": they differ in who handles a connection.
+/// The modes are the servers of matou's tutorial, and differ in who handles a connection. What is said goes to standard error, so does the
+/// first line: the addresses.
+///
 /// SIGINT and SIGTERM stop the server in order: it stops accepting, lets open connections finish within the grace,
 /// cancels the rest and prints the totals; a second signal ends it at once.
 ///
@@ -30,8 +32,8 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Mode::Multi)]
     pub(crate) mode: Mode,
 
-    /// Worker domains: threads besides the main one; by default as many as MATOU_DOMAINS says, else one less than the cores
-    #[arg(long, value_name = "N")]
+    /// Worker domains: threads besides the main one; by default as many as MATOU_DOMAINS says, else one less than the cores, and one at least
+    #[arg(long, value_name = "N", value_parser = units::count, allow_hyphen_values = true)]
     pub(crate) domains: Option<usize>,
 
     /// Where to listen: `127.0.0.1:9000`, `[::1]:9000`, or a Unix socket, `unix:PATH`; may be repeated; port 0 takes a free one
@@ -43,24 +45,24 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     pub(crate) reactor: Option<Reactor>,
 
-    /// Largest size of a connection's buffer, which it has only while it sends back, such as 4096, 64KiB or 1MiB
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes, default_value = "64KiB")]
+    /// Largest size of the buffer that a connection has while it sends back, such as 4096, 64KiB or 1MiB; one that waits has none
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes, allow_hyphen_values = true, default_value = "64KiB")]
     pub(crate) buffer: usize,
 
     /// Connections open at once, shared out evenly over the accepting domains; those beyond wait in the backlog
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::positive_count, allow_hyphen_values = true)]
     pub(crate) max_connections: Option<NonZeroUsize>,
 
     /// End a connection on which no byte has moved for so long, such as 250ms, 30s or 2m
-    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration, allow_hyphen_values = true)]
     pub(crate) idle_timeout: Option<Duration>,
 
     /// How long open connections may go on after a signal to stop
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, allow_hyphen_values = true, default_value = "5s")]
     pub(crate) grace: Duration,
 
     /// Print a line of statistics so often: open and accepted connections, round trips and MiB a second, failures
-    #[arg(long, value_name = "INTERVAL", value_parser = units::positive_duration)]
+    #[arg(long, value_name = "INTERVAL", value_parser = units::positive_duration, allow_hyphen_values = true)]
     pub(crate) stats: Option<Duration>,
 
     /// Print nothing but the addresses listened on, and errors
@@ -217,12 +219,13 @@ mod tests {
             ("--listen 127.0.0.1:70000", ["--listen", "'127.0.0.1:70000'", "[::1]:9000"]),
             ("--listen ::1:9000x", ["--listen", "'::1:9000x'", "[::1]:9000"]),
             ("--listen unix:", ["--listen", "'unix:'", "unix:PATH"]),
-            ("--domains many", ["--domains", "'many'", "invalid digit"]),
-            ("--domains -1", ["unexpected", "'-1'", "found"]),
-            ("--max-connections 0", ["--max-connections", "'0'", "zero"]),
+            ("--domains many", ["--domains", "'many'", "such as 0 or 7"]),
+            ("--domains -1", ["--domains", "'-1'", "such as 0 or 7"]),
+            ("--max-connections 0", ["--max-connections", "'0'", "1 or more"]),
             ("--buffer 0", ["--buffer", "'0'", "between 1 byte and 16MiB"]),
             ("--buffer 1GB", ["--buffer", "'1GB'", "64KiB"]),
             ("--idle-timeout 0s", ["--idle-timeout", "'0s'", "longer than zero"]),
+            ("--grace -1s", ["--grace", "'-1s'", "250ms"]),
             ("--grace soon", ["--grace", "'soon'", "250ms"]),
             ("--stats 1", ["--stats", "'1'", "250ms"]),
             ("--stats", ["--stats", "value is required", "<INTERVAL>"]),

@@ -3,7 +3,7 @@
 //! Saying something never ends the server and never stops it. A reader that has gone (`EPIPE`) is ignored; one that
 //! does not read fills its pipe or stops its terminal, and a write would then block the whole of domain 0: so the
 //! descriptor is asked first, and a line it has no room for is lost. A line is far smaller than the smallest room a
-//! pipe reports (`PIPE_BUF`), so what is asked for one line holds for that line.
+//! pipe reports (`PIPE_BUF`), so what is asked for one line holds for that line. What is longer waits for its reader line by line, in a task.
 //!
 //! On a terminal the statistics are one live line, written over the last; whatever else is said first wipes it.
 
@@ -12,10 +12,14 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use matou_unix::time;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long the last words of a run may wait for a reader.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a reader that is slow is looked for: ever more seldom, from the first to the last of these.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(500)];
 
 /// Back to the first column, and away with what is there.
 const WIPE: &str = "\r\x1b[K";
@@ -38,6 +42,21 @@ impl Console {
     /// A line that is said even by a quiet console: what is listened on.
     pub(crate) fn must_say(&self, line: impl fmt::Display) {
         self.write(format_args!("{line}\n"), Duration::ZERO);
+    }
+
+    /// Lines that belong together, said even by a quiet console: none is lost to a slow reader.
+    ///
+    /// # Cancellation
+    /// Dropped early it has said some of them.
+    pub(crate) async fn must_say_all(&self, lines: &str) {
+        for line in lines.lines() {
+            let mut pause = PAUSES[0];
+            while !has_room(&io::stderr(), Duration::ZERO) {
+                time::sleep(pause).await;
+                pause = (2 * pause).min(PAUSES[1]);
+            }
+            self.must_say(line);
+        }
     }
 
     /// A line.
@@ -81,6 +100,14 @@ impl Console {
             let _ = stderr.lock().write_all(format!("{wipe}{text}").as_bytes());
         }
     }
+}
+
+/// A line that any domain may have to say, about something that an operator has to do something about.
+pub(crate) fn warn(line: &str) {
+    let console = Console::new(true);
+    // Whether there is a live line, domain 0 knows alone.
+    console.live.set(console.terminal);
+    console.must_say(format_args!("echo: {line}"));
 }
 
 fn has_room(stderr: &io::Stderr, patience: Duration) -> bool {

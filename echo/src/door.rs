@@ -89,11 +89,15 @@ impl Door {
                 Ok(stream) => {
                     drop(stream);
                     self.context.counters().failed(Failure::Shed);
+                    self.context.is_short();
                 }
                 Err(error) => match Trouble::of(&error) {
                     Trouble::Connection => self.context.counters().failed(Failure::of_error(&error)),
                     Trouble::Descriptors if self.reserve.give_up() => {}
-                    Trouble::Descriptors => time::sleep(REST).await,
+                    Trouble::Descriptors => {
+                        self.context.is_short();
+                        time::sleep(REST).await;
+                    }
                     Trouble::Unknown => {
                         self.context.counters().failed(Failure::Other);
                         time::sleep(REST).await;

@@ -104,7 +104,6 @@ mod tests {
     use super::echo;
     use crate::context::Context;
     use crate::socket::Stream;
-    use crate::stats::Board;
     use matou_unix::net::UnixStream;
     use std::sync::Arc;
     use std::time::Duration;
@@ -112,7 +111,7 @@ mod tests {
     /// What thousands of quiet connections cost is this, each with the header of its task.
     #[test]
     fn a_handler_is_small() {
-        let context = Context { idle_timeout: None, grace: Duration::ZERO, board: Board::new(0) };
+        let context = Context::new(None, Duration::ZERO, 0, |_| {});
         let stream = Stream::Unix(UnixStream::pair().unwrap().0);
         let handler = echo(stream, Arc::new(context));
         assert!(size_of_val(&handler) <= 216, "{} bytes", size_of_val(&handler));

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use matou_unix::net::TcpListener;
 use rustix::io::Errno;
 
+use crate::problem::with_remedy;
 use crate::socket::Listener;
 use crate::socket_file::SocketFile;
 
@@ -107,11 +108,11 @@ fn unix(path: &Path, count: usize) -> io::Result<(Address, Vec<Listener>)> {
 /// What to tell whoever asked for this address.
 pub(crate) fn explain(address: &Address, error: &io::Error) -> String {
     let reason = match (address, Errno::from_io_error(error)) {
-        (Address::Tcp(_), Some(Errno::ADDRINUSE)) => String::from("the port is in use"),
+        (Address::Tcp(_), Some(Errno::ADDRINUSE)) => String::from("the port is in use: choose another one, or 0 for any that is free"),
         (Address::Tcp(_), Some(Errno::ACCESS)) => String::from("permission denied: ports this low are for privileged users"),
         (Address::Tcp(_), Some(Errno::ADDRNOTAVAIL)) => String::from("this machine has no such address"),
         (Address::Tcp(_), Some(Errno::AFNOSUPPORT)) => String::from("this system does not speak that protocol"),
-        _ => error.to_string(),
+        _ => with_remedy(error),
     };
     format!("cannot listen on {address}: {reason}")
 }
@@ -128,7 +129,7 @@ mod tests {
             (Errno::ADDRINUSE, "cannot listen on 127.0.0.1:80: the port is in use"),
             (Errno::ACCESS, "permission denied"),
             (Errno::ADDRNOTAVAIL, "no such address"),
-            (Errno::MFILE, "os error"),
+            (Errno::MFILE, "raise `ulimit -n`"),
         ] {
             let text = explain(&address, &errno.into());
             assert!(text.contains(words), "{text}");

@@ -1,10 +1,10 @@
 //! The echo servers of the tutorial, on matou.
 //!
-//! `echo` listens, sends back whatever it receives, and stops in order at SIGINT or SIGTERM. It is the tutorial's five
+//! `echo` listens, sends back whatever it receives, and stops in order at SIGINT or SIGTERM. It is the tutorial's
 //! servers in one program, and a server fit for use: limits, timeouts, statistics, and every failure of a connection
 //! kept to that connection.
 //!
-//! From the outside in: [`cli`] reads the command line, [`servers`] runs one of the five servers, [`door`] lets
+//! From the outside in: [`cli`] reads the command line, [`servers`] runs one of them, [`door`] lets
 //! connections in, [`acceptor`] keeps a task for each, [`handler`] is what such a task does, [`stop`] ends it all.
 //! The exit status is 0 after a stop in order, 2 for a usage error, 1 for a refusal of the system.
 
@@ -29,7 +29,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use matou_unix::{Builder, RunError};
+use matou_unix::{Builder, EventsError, RunError};
 
 use crate::cli::{Answer, Options};
 use crate::console::Console;
@@ -76,6 +76,10 @@ fn run(options: Options, console: Rc<Console>) -> Result<Totals, Problem> {
         RunError::TooManyDomains { .. } => Problem::Usage(error.to_string()),
         // A variable of the environment that cannot be understood.
         RunError::Platform(error) if error.kind() == io::ErrorKind::InvalidInput => Problem::Usage(error.to_string()),
+        RunError::Platform(error) => Problem::refused("the domains could not be started", &error),
+        RunError::Events(domain, EventsError::Failed(error)) => {
+            Problem::refused(format_args!("domain {domain} cannot wait for events"), &error)
+        }
         other => Problem::System(other.to_string()),
     })
 }

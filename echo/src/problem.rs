@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use matou_unix::SpawnError;
+use rustix::io::Errno;
 
 /// What ends the program without totals.
 #[derive(Debug)]
@@ -34,9 +35,25 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// The system refused something.
+    pub(crate) fn refused(what: impl fmt::Display, error: &io::Error) -> Problem {
+        Problem::System(format!("{what}: {}", with_remedy(error)))
+    }
+}
+
+/// The system's words, and what can be done about it where that is known.
+pub(crate) fn with_remedy(error: &io::Error) -> String {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => format!("{error}: raise `ulimit -n`"),
+        Some(Errno::NFILE) => format!("{error}: the whole system has too many"),
+        _ => error.to_string(),
+    }
+}
+
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Problem {
-        Problem::System(error.to_string())
+        Problem::System(with_remedy(&error))
     }
 }
 

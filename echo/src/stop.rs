@@ -62,7 +62,8 @@ impl Signals {
 /// Waits for signals, until it is cancelled.
 pub(crate) async fn watch(mut signals: Signals, stops: Vec<Stop>, context: Arc<Context>, console: Rc<Console>) -> io::Result<()> {
     signals.next().await?;
-    console.say(format_args!("stopping: {} open, {:?} of grace", context.board.totals().open(), context.grace));
+    let grace = if context.grace.is_zero() { String::from("no") } else { format!("{:?} of", context.grace) };
+    console.say(format_args!("stopping: {} open, {grace} grace", context.board.totals().open()));
     stops.iter().for_each(Stop::request);
     let again = signals.next().await?;
     process::exit(128 + again.as_raw())

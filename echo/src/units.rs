@@ -4,6 +4,7 @@
 //! so that nobody has to guess whether `30` was seconds; a size without a unit is in bytes. What is out of range is
 //! refused here, with the range in the message, so that no later arithmetic can overflow.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// The longest duration accepted. Beyond a year it is a slip of the pen, and deadlines stay far from overflow.
@@ -40,6 +41,22 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a whole number.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match split(text) {
+        (Some(number), "") => {
+            let there_can_be = usize::try_from(number).ok().filter(|number| *number < usize::MAX);
+            there_can_be.ok_or_else(|| String::from("more than there can be"))
+        }
+        _ => Err(String::from("not a whole number such as 0 or 7")),
+    }
+}
+
+/// As [`count`], but zero is refused.
+pub(crate) fn positive_count(text: &str) -> Result<NonZeroUsize, String> {
+    NonZeroUsize::new(count(text)?).ok_or_else(|| String::from("must be 1 or more"))
+}
+
 /// Reads a size in bytes such as `4096`, `64KiB` or `1MiB`, from 1 byte to 16 MiB.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = split(text);
@@ -70,7 +87,7 @@ fn split(text: &str) -> (Option<u64>, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, duration, positive_duration};
+    use super::{bytes, count, duration, positive_count, positive_duration};
     use std::time::Duration;
 
     #[test]
@@ -86,6 +103,19 @@ mod tests {
         }
         assert!(positive_duration("0ms").unwrap_err().contains("zero"));
         assert_eq!(positive_duration("1ms"), Ok(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn counts() {
+        for (text, number) in [("0", 0), ("7", 7), ("4096", 4096)] {
+            assert_eq!(count(text), Ok(number), "{text}");
+        }
+        for text in ["", "-1", "+1", "1.5", " 1", "1 ", "many", "0x10", "٣"] {
+            assert!(count(text).unwrap_err().contains("such as"), "{text:?}");
+        }
+        assert_eq!(count("99999999999999999999999").unwrap_err(), "more than there can be");
+        assert!(positive_count("0").unwrap_err().contains("1 or more"));
+        assert_eq!(positive_count("1").unwrap().get(), 1);
     }
 
     #[test]

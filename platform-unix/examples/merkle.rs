@@ -64,7 +64,7 @@ async fn hash_file(path: &Path, manner: Manner) -> io::Result<Hash> {
     }
 }
 
-/// Hashes one file after the other, until nobody has begun none. The hashes come with the number of their file.
+/// Hashes one file after the other, until each has been begun. The hashes come with the number of their file.
 async fn hash_some(job: Arc<Job>) -> io::Result<Vec<(usize, Hash)>> {
     let mut hashes = Vec::new();
     loop {
@@ -78,7 +78,8 @@ async fn hash_some(job: Arc<Job>) -> io::Result<Vec<(usize, Hash)>> {
 /// Hashes all files: by one task on each of the other domains, or by one on this.
 async fn hash_all(job: Arc<Job>) -> io::Result<Vec<Hash>> {
     let shares = if job.manner == Manner::Parallel {
-        let parts = (0..domain::available()).map(|_| Arc::clone(&job));
+        // One at least: where there is no other domain, `parallel` says so.
+        let parts = (0..domain::available().max(1)).map(|_| Arc::clone(&job));
         parallel(hash_some, parts).await?
     } else {
         vec![spawn(hash_some(Arc::clone(&job))).await]

@@ -5,7 +5,7 @@
 //!
 //! | setting | variable | default |
 //! | --- | --- | --- |
-//! | [`domains`](Builder::domains) | `MATOU_DOMAINS` | one less than the processors this process may use |
+//! | [`domains`](Builder::domains) | `MATOU_DOMAINS` | one less than the processors this process may use, and one at least |
 //! | [`quanta`](Builder::quanta) | `MATOU_QUANTA` | 64 |
 //! | [`seed`](Builder::seed) | | a new one each time |
 //! | [`blocking_threads`](Builder::blocking_threads) | `MATOU_BLOCKING_THREADS` | 64 |
@@ -371,7 +371,8 @@ fn processors() -> usize {
 }
 
 fn default_workers() -> usize {
-    (processors() - 1).min(MOST_WORKERS)
+    // One at least, so that what calls on a large machine does on the smallest as well.
+    (processors() - 1).clamp(1, MOST_WORKERS)
 }
 
 /// About what a wake-up takes, where each domain can have a processor of its own.

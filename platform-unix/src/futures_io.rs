@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use matou_core::effect::poll_budget;
 
 use self::sealed::{Duplex, Turn};
 use crate::Async;
@@ -191,10 +190,9 @@ where
     H: Holder,
     C: Call<Source<H::Io>>,
 {
-    if !turn.0.is_under_way() {
-        ready!(poll_budget(cx)); // A wait takes another one by itself.
-    }
-    turn.0.poll(holder, &mut call, cx)
+    let result = ready!(turn.0.poll(holder, &mut call, cx));
+    *turn = Turn::default();
+    Poll::Ready(result)
 }
 
 macro_rules! socket {

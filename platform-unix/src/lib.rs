@@ -52,7 +52,7 @@
 //!
 //! # How it waits
 //!
-//! Each domain has a reactor of its own: on Linux io_uring, or edge-triggered epoll where the kernel is older than that takes ([`Reactor`]), elsewhere
+//! Each domain has a reactor of its own: on Linux io_uring, or edge-triggered epoll where the kernel is too old for that ([`Reactor`]), elsewhere
 //! `poll(2)`. A descriptor registers with it when it first has to wait; one that never does is never registered. A domain with nothing to do sleeps in the kernel, and another
 //! one wakes it by an `eventfd`, or a pipe. Nothing here allocates per wait, and no table is walked but `poll`'s own.
 //!

@@ -30,7 +30,7 @@ fn what_the_environment_says() {
     assert!(bad.contains("MATOU_DOMAINS is \"three\": expected a number of worker domains from 0 to 1023"), "{bad}");
     let bad = said_of(&[("MATOU_QUANTA", "0")]);
     assert!(bad.contains("MATOU_QUANTA is \"0\": expected a number of effects from 1 to 4294967295"), "{bad}");
-    let default = std::thread::available_parallelism().unwrap().get() - 1;
+    let default = (std::thread::available_parallelism().unwrap().get() - 1).max(1);
     assert!(said_of(&[]).contains(&format!("{default} workers")));
 }
 

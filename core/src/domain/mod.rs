@@ -455,13 +455,14 @@ pub fn all() -> impl ExactSizeIterator<Item = DomainId> + Clone {
 
 /// How many domains take calls: the workers of the current run; none outside a run.
 ///
-/// So many calls of the main task are one on each worker:
+/// So many calls of the main task are one on each worker. (No items are no error: where there may be no worker, and the work is to be done all the same, ask
+/// for one at least, and `parallel` says that there is none.)
 ///
 /// ```
 /// use matou_core::{NoDomainAvailable, domain, parallel};
 ///
 /// async fn on_each_worker() -> Result<(), NoDomainAvailable> {
-///     let results = parallel(|_| async { println!("here I am") }, 0..domain::available()).await?;
+///     let results = parallel(|_| async { println!("here I am") }, 0..domain::available().max(1)).await?;
 ///     // ..
 /// #   let _ = results;
 ///     Ok(())

@@ -1,4 +1,4 @@
-//! The five servers, from their listeners to their totals.
+//! The servers, from their listeners to their totals.
 //!
 //! [`run`] is the main task. It makes everything that can fail for want of a port or a descriptor before it starts
 //! anything, so that such a failure is an error and a clean end. Then it has these children: the accept loops, which are what it
@@ -24,12 +24,12 @@ use matou_unix::signal::{Kind, Signal, signal};
 use matou_unix::{DomainId, Promise, Reactor, Task, await_one, domain, time};
 
 use crate::cli::{Mode, Options};
-use crate::console::Console;
+use crate::console::{Console, warn};
 use crate::context::Context;
 use crate::door::Door;
 use crate::listen::{Address, explain, listen};
 use crate::problem::Problem;
-use crate::stats::{Board, Meter, Totals};
+use crate::stats::{Meter, Totals};
 use crate::stop::{self, Signals, Stop};
 
 /// Serves until a signal asks to stop, and gives what was counted.
@@ -38,10 +38,10 @@ pub(crate) async fn run(options: Options, console: Rc<Console>) -> Result<Totals
     if options.mode == Mode::Parallel && workers == 0 {
         return Err(Problem::Usage(String::from("--mode parallel needs a worker domain: pass --domains 1 or more")));
     }
-    let context = Arc::new(Context { idle_timeout: options.idle_timeout, grace: options.grace, board: Board::new(workers) });
+    let context = Arc::new(Context::new(options.idle_timeout, options.grace, workers, warn));
     let (addresses, doors) = doors(&options, &context, workers)?;
     let stops: Vec<Stop> = doors.iter().map(|_| Stop::new()).collect();
-    let cannot = |error: io::Error| Problem::System(format!("cannot await signals: {error}"));
+    let cannot = |error: io::Error| Problem::refused("cannot await signals", &error);
     let signals = Signals::listen().map_err(cannot)?;
     let asked = signal(Kind::USER_1).map_err(cannot)?;
 
@@ -116,7 +116,7 @@ fn shares(limit: Option<NonZeroUsize>, domains: usize) -> Vec<usize> {
 async fn dump(mut asked: Signal, console: Rc<Console>) -> io::Result<()> {
     loop {
         asked.recv().await?;
-        matou_unix::dump().await.lines().for_each(|line| console.must_say(line));
+        console.must_say_all(&matou_unix::dump().await).await;
     }
 }
 

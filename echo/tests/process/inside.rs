@@ -1,12 +1,15 @@
 //! Looking inside a server: the tree of its tasks at SIGUSR1, and the file that MATOU_TRACE names.
 
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::server::{Server, Setup, echo, free_address};
+use crate::server::{Server, Setup, address_in, connect, echo, free_address, until};
 use crate::usage::Folder;
 
 /// A round trip, so that the connection's task is there.
@@ -68,6 +71,38 @@ fn ages_are_told_where_they_are_kept() {
     let server = Server::start(&["--domains", "0"]);
     server.signal(Signal::USR1);
     assert!(server.line_with("matou: ").ends_with("for their ages set MATOU_BIRTHS=1"));
+}
+
+/// A tree is longer than a pipe, and whoever reads it may take its time; nothing is lost, and others are served meanwhile.
+#[test]
+fn the_tree_is_told_whole_to_a_slow_reader() {
+    const MANY: usize = 300;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    fcntl_setpipe_size(&reader, 4_096).unwrap();
+    let mut command = echo();
+    command.args(["--listen", &free_address(), "--domains", "1"]);
+    let mine = writer.try_clone().unwrap();
+    let server = Server::bare(command.stderr(Stdio::from(writer)).spawn().unwrap());
+    drop(command);
+    let mut lines = BufReader::new(File::from(reader)).lines().map(Result::unwrap);
+    let address = address_in(&lines.next().unwrap());
+    let exchange = |mut stream: std::net::TcpStream| {
+        stream.write_all(b"meow").unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream
+    };
+    let streams: Vec<_> = (0..MANY).map(|_| exchange(connect(address))).collect();
+    server.signal(Signal::USR1);
+    let full = || poll(&mut [PollFd::new(&mine, PollFlags::OUT)], Some(&Timespec::default())) == Ok(0);
+    until(full, || String::from("the pipe should be full"));
+    drop(mine);
+    exchange(connect(address));
+    let connections = lines.by_ref().filter(|line| line.contains(" connection")).take(MANY).count();
+    assert_eq!(connections, MANY);
+    server.signal(Signal::TERM);
+    drop(streams);
+    assert!(lines.last().unwrap().starts_with("total: "));
+    assert_eq!(server.wait().status.code(), Some(0));
 }
 
 fn events(path: &std::path::Path) -> Vec<Value> {

@@ -162,7 +162,10 @@ fn out_of_descriptors(setup: Setup) {
     server.await_descriptors(before);
     Crowd::new(server.address, vec![5_000; 10]).finish().unwrap();
     server.await_descriptors(before);
-    let totals = server.stop().totals();
+    let end = server.stop();
+    let said: Vec<_> = end.lines.iter().filter(|line| line.contains("out of descriptors")).collect();
+    assert!(matches!(said[..], [line] if line.contains("ulimit -n")), "it is said once: {said:?}");
+    let totals = end.totals();
     assert!(totals.accepted >= served + 10, "{totals:?}");
     assert!(totals.of("shed") >= 1, "{totals:?}");
 }

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::input::Input;
 use crate::machine::quietly;
 use crate::socket::{self, Arrival, Connection, Ending, Listener, Step, Way, World};
-use crate::stats::Board;
+
 use crate::stop::Stop;
 use crate::{same, watch};
 
@@ -142,7 +142,7 @@ fn world(script: &Script, garbled: bool) -> World {
 
 fn follow(script: &Script, garbled: bool) -> Result<Vec<String>, String> {
     socket::with(|it| *it = world(script, garbled));
-    let context = Arc::new(Context { idle_timeout: script.idle, grace: script.grace, board: Board::new(script.workers) });
+    let context = Arc::new(Context::new(script.idle, script.grace, script.workers, |_| {}));
     let simulation = Simulation::new(script.seed)
         .domains(script.workers)
         .latency(script.latency)

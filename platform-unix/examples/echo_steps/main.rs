@@ -4,8 +4,8 @@
 //! a connection, and how the program starts and ends.
 #![allow(unreachable_pub)] // `pub` reads better than `pub(crate)` in a tutorial.
 
-mod call;
 mod concurrent;
+mod multi;
 mod orphans;
 mod owned;
 mod parallel;
@@ -27,8 +27,8 @@ const STEPS: [(&str, Server); 6] = [
     ("concurrent", |listener, connections| Box::pin(concurrent::server(listener, connections))),
     ("owned", |listener, connections| Box::pin(owned::server(listener, connections))),
     ("orphans", |listener, connections| Box::pin(orphans::server(listener, connections))),
-    ("call", |listener, connections| Box::pin(call::server(listener, connections))),
     ("parallel", |listener, connections| Box::pin(parallel::server(listener, connections))),
+    ("multi", |listener, connections| Box::pin(multi::server(listener, connections))),
 ];
 
 /// Sends back what arrives, until the peer has no more to say.

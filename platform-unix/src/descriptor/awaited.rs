@@ -109,17 +109,6 @@ pub(crate) struct Awaited<'a, H: Holder, C> {
     holder: &'a H,
     call: C,
     wait: Wait,
-    stage: Stage,
-}
-
-/// How far a call is.
-enum Stage {
-    /// It has not taken its effect from the budget.
-    New,
-    /// It is tried, or waits.
-    Begun,
-    /// It gave its result.
-    Over,
 }
 
 // Nothing in it is pinned: the call is only called.
@@ -127,7 +116,7 @@ impl<H: Holder, C> Unpin for Awaited<'_, H, C> {}
 
 impl<'a, H: Holder, C> Awaited<'a, H, C> {
     pub(crate) fn new(holder: &'a H, call: C) -> Self {
-        Awaited { holder, call, wait: Wait::default(), stage: Stage::New }
+        Awaited { holder, call, wait: Wait::default() }
     }
 }
 
@@ -136,15 +125,7 @@ impl<H: Holder, C: Call<Source<H::Io>>> Future for Awaited<'_, H, C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<C::Output>> {
         let this = self.get_mut();
-        match this.stage {
-            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
-            Stage::Begun => {}
-            Stage::Over => panic!("a call was polled after its result"),
-        }
-        this.stage = Stage::Begun;
-        let result = ready!(this.wait.poll(this.holder, &mut this.call, cx));
-        this.stage = Stage::Over;
-        Poll::Ready(result)
+        this.wait.poll(this.holder, &mut this.call, cx)
     }
 }
 
@@ -154,22 +135,40 @@ impl<H: Holder, C> Drop for Awaited<'_, H, C> {
     }
 }
 
-/// Where a call waits. It may be another one at each poll, as long as all of them go the same way.
+/// How far a call is, and where it waits. It may be another one at each poll, as long as all of them go the same way.
 #[derive(Debug, Default)]
 pub(crate) struct Wait {
     point: Option<Point>,
     /// Whether it is counted among those that wait for what is put aside.
     counted: bool,
+    stage: Stage,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    /// It has not taken its effect from the budget.
+    #[default]
+    New,
+    /// It is tried, or waits.
+    Begun,
+    /// It gave its result.
+    Over,
 }
 
 impl Wait {
     /// Tries `call`, and waits until it has a result.
-    #[inline(always)] // It is the one part of `Awaited::poll` that matters.
+    #[inline(always)] // It is all of `Awaited::poll`.
     pub(crate) fn poll<H, C>(&mut self, holder: &H, call: &mut C, cx: &mut Context<'_>) -> Poll<io::Result<C::Output>>
     where
         H: Holder,
         C: Call<Source<H::Io>>,
     {
+        match self.stage {
+            Stage::New => ready!(poll_budget(cx)), // A wait takes another one by itself.
+            Stage::Begun => {}
+            Stage::Over => panic!("a call was polled after its result"),
+        }
+        self.stage = Stage::Begun;
         let current = reactor::current();
         let current = current.as_deref();
         let mut resumed = false;
@@ -184,6 +183,7 @@ impl Wait {
             }
             resumed = true;
         };
+        self.stage = Stage::Over;
         if self.counted {
             self.settle(holder, current, true);
         }
@@ -197,7 +197,7 @@ impl Wait {
         H: Holder,
         C: Call<Source<H::Io>>,
     {
-        let Wait { point, counted } = self;
+        let Wait { point, counted, .. } = self;
         let waited = Point::poll_at(point, cx, |point| {
             let armed = holder.hold(|source| {
                 let room: Option<&dyn Fn() -> usize> = if C::READS { Some(&|| call.room(current)) } else { None };
@@ -209,11 +209,6 @@ impl Wait {
             armed.map_err(Unarmed::Failed).flatten()
         });
         waited.map(looked_again)
-    }
-
-    /// Whether a call is under way.
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.point.is_some()
     }
 
     /// Tells the source, if a call is under way, that it is given up. The point is the caller's, to be dropped.

@@ -9,7 +9,7 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::program::{PATIENCE, Program};
 
-const STEPS: [&str; 6] = ["sequential", "concurrent", "owned", "orphans", "call", "parallel"];
+const STEPS: [&str; 6] = ["sequential", "concurrent", "owned", "orphans", "parallel", "multi"];
 
 struct Client(TcpStream);
 
