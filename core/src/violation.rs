@@ -30,6 +30,13 @@ pub struct Violation {
 pub enum ViolationKind {
     /// A task ended normally with a child neither awaited nor cancelled. (R3)
     ///
+    /// | the promise | what to do |
+    /// | --- | --- |
+    /// | was dropped | keep and await it, or cancel it |
+    /// | went with a branch of a `select!` that lost | make the child in a `scope` within that branch, or select `&mut promise` and cancel it |
+    /// | was given to a `timeout` by value | give `&mut promise`, and cancel it when the time is over |
+    /// | lies in an `Orphans` at the end | `take` what is left, and cancel or await it |
+    ///
     /// Miou: `Miou.Still_has_children`.
     #[doc(alias = "Still_has_children")]
     StillHasChildren {

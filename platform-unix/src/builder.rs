@@ -195,7 +195,8 @@ impl Builder {
     /// A second run of the process with the same name writes `name.2.json` beside `name.json`, and so on; files that are there are written
     /// over. The file is whole whenever no domain is writing, also after a violation, and when the process is killed. It has to be one that
     /// can be written at any place, which pipes cannot. What cannot be created is [`RunError::Platform`] and nothing runs; what cannot be written later is told
-    /// on standard error, once, and the run goes on.
+    /// on standard error, once, and the run goes on. It grows by some hundred bytes with each poll, and nothing is ever taken out: it is for a run of
+    /// minutes.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

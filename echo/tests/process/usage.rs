@@ -54,7 +54,7 @@ fn usage_errors() {
         (&["--listen", "unix:"], &["--listen", "path is missing"]),
         (&["--domains", "some"], &["--domains", "some"]),
         (&["--domains", "-1"], &["-1"]),
-        (&["--domains", "99999999999999999999999"], &["--domains", "too large"]),
+        (&["--domains", "99999999999999999999999"], &["--domains", "more than there can be"]),
         (&["--buffer", "0"], &["--buffer", "between"]),
         (&["--buffer", "4 KiB"], &["--buffer", "64KiB"]),
         (&["--max-connections", "0"], &["--max-connections", "zero"]),

@@ -24,6 +24,7 @@ use crate::reactor::{Direction, DomainReactor};
 ///
 /// ```
 /// use matou_unix::net::{TcpListener, TcpStream};
+/// use matou_unix::time::{self, Duration};
 /// use matou_unix::{Care, Orphans};
 /// use std::io;
 ///
@@ -45,8 +46,13 @@ use crate::reactor::{Direction, DomainReactor};
 ///                 eprintln!("a connection ended: {exit}");
 ///             }
 ///         }
-///         let (stream, _peer) = listener.accept().await?;
-///         orphans.call(move || handler(stream))?;
+///         match listener.accept().await {
+///             Ok((stream, _peer)) => _ = orphans.call(move || handler(stream))?,
+///             Err(error) => {
+///                 eprintln!("not accepting for a moment: {error}"); // As where no descriptor is left: who connects waits in the queue.
+///                 time::sleep(Duration::from_millis(100)).await;
+///             }
+///         }
 ///     }
 /// }
 /// ```
