@@ -20,6 +20,7 @@ everywhere! {
     the_options_arrive
     the_conversions
     datagrams
+    a_udp_socket_that_was_shut_down_gives_an_end
     r34_cancelled_accepts_leave_the_listener_usable
     sockets_outside_a_run
     used_outside_a_run_it_is_an_error
@@ -207,6 +208,30 @@ fn datagrams(setup: &Setup) {
         }
         let one = UdpSocket::from_std(std::net::UdpSocket::from(one))?;
         assert!(time::timeout(Duration::from_millis(2), one.recv(&mut [0; 1])).await.is_err());
+        io::Result::Ok(())
+    });
+}
+
+fn a_udp_socket_that_was_shut_down_gives_an_end(setup: &Setup) {
+    setup.run(0, async {
+        let shut_down = |socket: &UdpSocket| rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
+        let connected = || {
+            let (near, far) = (UdpSocket::bind(any())?, UdpSocket::bind(any())?);
+            near.connect(far.local_addr()?)?;
+            io::Result::Ok((near, far))
+        };
+        let mut buf = [0; 8];
+        let (near, _far) = connected()?;
+        shut_down(&near)?;
+        for _ in 0..2 {
+            assert_eq!(near.recv(&mut buf).await?, 0);
+            // There is nobody to tell of.
+            assert_eq!(near.recv_from(&mut buf).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let (near, _far) = connected()?;
+        let (received, shut) = join(near.recv(&mut buf), async { shut_down(&near) }).await;
+        shut?;
+        assert_eq!(received?, 0, "who waits is told");
         io::Result::Ok(())
     });
 }

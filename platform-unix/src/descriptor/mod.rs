@@ -287,6 +287,20 @@ pub(crate) fn is_ready(fd: impl AsFd, flags: PollFlags) -> io::Result<bool> {
     Ok(poll(&mut [PollFd::new(&fd, flags)], Some(&Timespec::default()))? > 0)
 }
 
+/// Asks the system, without waiting, whether a socket's reading direction has ended. Some have calls that say nothing of it unless they block.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn has_ended(fd: impl AsFd) -> io::Result<bool> {
+    let mut asked = [PollFd::new(&fd, PollFlags::RDHUP)];
+    poll(&mut asked, Some(&Timespec::default()))?;
+    Ok(asked[0].revents().contains(PollFlags::RDHUP)) // Errors show without being asked for.
+}
+
+/// Elsewhere the calls tell.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn has_ended(_fd: impl AsFd) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Refuses what is always ready. Devices without readiness, such as `/dev/null`, pass: they never let a call wait.
 fn check(fd: BorrowedFd<'_>) -> io::Result<()> {
     let kind = match FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) {

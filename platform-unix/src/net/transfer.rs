@@ -15,7 +15,7 @@ use super::received::Received;
 use super::sys;
 use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
-use crate::descriptor::awaited::{Awaited, Holder, Plain, perform};
+use crate::descriptor::awaited::{self, Awaited, Holder, Plain, perform};
 use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
@@ -253,13 +253,13 @@ pub(crate) async fn send(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> 
     perform(holder, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
 }
 
-/// One datagram, whoever sent it.
+/// One datagram, whoever sent it; none at all once the socket was shut down.
 pub(crate) async fn receive_one(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
+    let call = |source: &Source<_>| {
         let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
         Ok(received)
-    })
-    .await
+    };
+    awaited::receive(holder, call, || Ok(0)).await
 }
 
 pub(crate) fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<()> {
