@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer};
 
 use super::received::Received;
 use super::sys;
-use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
+use super::ways::{BUFFERS, IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
 use crate::descriptor::awaited::{self, Awaited, Holder, Plain, perform};
 use crate::descriptor::source::Source;
@@ -109,7 +109,7 @@ macro_rules! stream_methods {
             $crate::net::transfer::read_exact(&self.source, buf).await
         }
 
-        /// Reads into several buffers, one after the other.
+        /// Reads into several buffers, one after the other; into 1024 of them at most.
         ///
         /// # Errors
         /// As [`read`](Self::read).
@@ -166,7 +166,7 @@ macro_rules! stream_methods {
             $crate::net::transfer::write_all(&self.source, buf).await
         }
 
-        /// Writes from several buffers, one after the other, what the system takes at once.
+        /// Writes from several buffers, one after the other, what the system takes at once; from 1024 of them at most.
         ///
         /// # Errors
         /// As [`write`](Self::write).
@@ -242,6 +242,7 @@ pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -
 /// The call that does.
 pub(crate) fn sending_vectored<T: AsFd>(bufs: &[IoSlice<'_>]) -> Plain<impl FnMut(&Source<T>) -> io::Result<usize>> {
     Plain::new(Direction::Write, move |source: &Source<T>| {
+        let bufs = &bufs[..bufs.len().min(BUFFERS)];
         let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
         source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)
