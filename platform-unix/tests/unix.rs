@@ -32,6 +32,7 @@ everywhere! {
     datagrams_hold_their_sender_back
     a_datagram_socket_that_was_shut_down_gives_an_end
     a_listener_that_was_shut_down_accepts_no_more
+    shutdown_ends_a_write_under_way
     a_task_owns_its_stream
 }
 
@@ -481,6 +482,46 @@ fn a_listener_that_was_shut_down_accepts_no_more(setup: &Setup) {
             yield_now().await;
         }
         assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        io::Result::Ok(())
+    });
+}
+
+/// The system tells nobody of it.
+fn shutdown_ends_a_write_under_way(setup: &Setup) {
+    setup.run(0, async {
+        let large = vec![0; 1 << 22];
+        for how in [Shutdown::Write, Shutdown::Both] {
+            let (near, _far) = UnixStream::pair()?;
+            let (written, shut) = join(near.write_all(&large), async { near.shutdown(how) }).await;
+            shut?;
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe, "who waits is told");
+            assert_eq!(near.write(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+
+            // The last write found no room, and nobody waits.
+            let (near, _far) = UnixStream::pair()?;
+            begin(near.write_all(&large)).await;
+            near.shutdown(how)?;
+            assert_eq!(near.write(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+
+            let (near, _far) = UnixStream::pair()?;
+            let near = owned::UnixStream::new(near)?;
+            let (written, shut) = join(near.write_all(&large), async { near.shutdown(how) }).await;
+            shut?;
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            near.close()?;
+
+            let (near, _far) = UnixDatagram::pair()?;
+            let sends = async { while near.send(&[0; 1000]).await.is_ok() {} };
+            let ends = async {
+                for _ in 0..1000 {
+                    yield_now().await; // Until there is no room.
+                }
+                near.shutdown(how)
+            };
+            let ((), shut) = join(sends, ends).await;
+            shut?;
+            assert_eq!(near.send(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        }
         io::Result::Ok(())
     });
 }

@@ -392,6 +392,11 @@ impl<T: AsFd> Source<T> {
         self.here(DomainReactor::rouse);
     }
 
+    /// The same, where calls that found nothing may have a result now without an event: whoever comes next tries, too.
+    pub(crate) fn try_anew(&self) {
+        self.here(DomainReactor::try_anew);
+    }
+
     /// Lets `point` wait until a call in `direction` may find something.
     pub(crate) fn arm(&self, direction: Direction, point: PointId) -> Result<(), Unarmed> {
         self.arm_for(reactor::current().as_deref(), direction, None, point).map(|_| ())

@@ -177,7 +177,8 @@ macro_rules! stream_methods {
             $crate::net::transfer::write_vectored(&self.source, bufs).await
         }
 
-        /// Ends one direction of the connection, or both; the socket stays. It does not wait.
+        /// Ends one direction of the connection, or both; the socket stays. It does not wait. Who waits in that direction is told: a read gives 0, a
+        /// write `BrokenPipe`.
         ///
         /// # Errors
         /// `NotConnected` if the peer has ended it already.
@@ -263,11 +264,13 @@ pub(crate) async fn receive_one(holder: &impl Holder, buf: &mut [u8]) -> io::Res
     awaited::receive(holder, call, || Ok(0)).await
 }
 
-pub(crate) fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<()> {
+pub(super) fn shutdown(source: &Source, how: Shutdown) -> io::Result<()> {
     let how = match how {
         Shutdown::Read => rustix::net::Shutdown::Read,
         Shutdown::Write => rustix::net::Shutdown::Write,
         Shutdown::Both => rustix::net::Shutdown::Both,
     };
-    Ok(rustix::net::shutdown(socket, how)?)
+    rustix::net::shutdown(source, how)?;
+    source.try_anew(); // Of the end that one makes oneself there is not always an event.
+    Ok(())
 }

@@ -333,6 +333,12 @@ impl DomainReactor {
         kernel!(kernel, settle(token.index(), table));
     }
 
+    /// The same, and nothing is known of the descriptor any more.
+    pub(crate) fn try_anew(&self, token: Token) {
+        self.state.borrow_mut().table.end_dryness(token);
+        self.rouse(token);
+    }
+
     /// What the core calls: see [`matou_core::platform::Events::select`].
     pub(crate) fn select(&self, wait: Wait, cancelled: &[PointId], resume: &mut dyn FnMut(PointId)) -> io::Result<()> {
         let State { table, kernel } = &mut *self.state.borrow_mut();

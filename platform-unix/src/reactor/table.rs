@@ -306,6 +306,14 @@ impl Table {
         }
     }
 
+    /// What calls found before says nothing any more.
+    pub(super) fn end_dryness(&mut self, token: Token) {
+        if let Some(entry) = self.entry(token) {
+            entry.end_dryness(Direction::Read);
+            entry.end_dryness(Direction::Write);
+        }
+    }
+
     /// An event came: notes it, and resumes who waited for it.
     pub(super) fn event(&mut self, token: Token, news: Readiness, resume: &mut dyn FnMut(PointId)) {
         let Some(entry) = self.entry(token) else { return };

@@ -175,7 +175,8 @@ impl UnixDatagram {
         rustix::net::getpeername(&self.source)?.ok_or_else(|| Errno::NOTCONN.into()).and_then(address::from_system)
     }
 
-    /// Ends one direction, or both; the socket stays. It does not wait.
+    /// Ends one direction, or both; the socket stays. It does not wait. Who waits in that direction is told: a receive gives 0, a send
+    /// `BrokenPipe`.
     ///
     /// # Errors
     /// What the system says.
