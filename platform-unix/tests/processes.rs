@@ -16,7 +16,7 @@ use matou_unix::signal::Kind;
 use matou_unix::{Async, RunError, blocking, call, spawn, time, yield_now};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpgid, waitid};
-use support::{Setup, Watchdog, join, pattern};
+use support::{Setup, Watchdog, assert_idle, join, pattern};
 
 everywhere! {
     a_round_trip_through_cat
@@ -28,6 +28,7 @@ everywhere! {
     what_is_not_set_is_inherited_or_collected
     waiting_closes_standard_input
     a_wait_that_is_given_up_leaves_the_child
+    r20_a_child_that_its_tracer_holds_back_is_waited_for_at_rest
     a_dropped_child_is_killed_and_reaped
     r44_no_program_outlives_a_run_that_failed
     one_that_is_left_alone_runs_on_and_is_reaped_later
@@ -247,6 +248,57 @@ fn a_wait_that_is_given_up_leaves_the_child(setup: &Setup) {
         Ok(())
     });
 }
+
+/// Says whose tracer this process is to become, where it is one.
+const TRACEE: &str = "MATOU_TEST_TRACEE";
+
+/// No test, but the tracer of one.
+#[test]
+#[cfg(target_os = "linux")]
+fn tracer() {
+    use nix::sys::ptrace;
+    let Ok(tracee) = std::env::var(TRACEE) else { return };
+    let seized = ptrace::seize(nix::unistd::Pid::from_raw(tracee.parse().unwrap()), ptrace::Options::empty());
+    println!("{}", seized.map_or("refused.", |()| "seized."));
+    let _its_end = io::Read::read(&mut io::stdin(), &mut [0]);
+}
+
+/// The system says that it has ended, and not yet how.
+#[cfg(target_os = "linux")]
+fn r20_a_child_that_its_tracer_holds_back_is_waited_for_at_rest(setup: &Setup) {
+    each_way(setup, 0, async |way| {
+        let mut child = way.command("cat").stdin(Stdio::piped()).spawn()?;
+        let number = child.id().unwrap();
+        let mut tracer = Command::new(std::env::current_exe()?);
+        tracer.args(["--exact", "tracer", "--nocapture", "--test-threads=1"]).env(TRACEE, number.to_string());
+        let mut tracer = tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (mut said, mut byte) = (String::new(), [0]);
+        while !said.ends_with("ed.") {
+            assert_eq!(tracer.stdout.as_ref().unwrap().read(&mut byte).await?, 1, "{said}");
+            said.push(char::from(byte[0]));
+        }
+        if said.ends_with("refused.") {
+            eprintln!("left out: this system lets no program trace another");
+            return Ok(());
+        }
+        drop(child.stdin.take());
+        let is_zombie = || io::Result::Ok(std::fs::read_to_string(format!("/proc/{number}/stat"))?.contains(") Z "));
+        while !is_zombie()? {
+            yield_now().await;
+        }
+        assert_idle(Duration::from_millis(200), async |time| {
+            assert!(time::timeout(time, child.wait()).await.is_err(), "its tracer has it");
+        })
+        .await;
+        let (ended, traced) = join(child.wait(), tracer.wait()).await; // Its input is closed by that.
+        traced?;
+        assert!(ended?.success());
+        Ok(())
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn r20_a_child_that_its_tracer_holds_back_is_waited_for_at_rest(_setup: &Setup) {}
 
 fn a_dropped_child_is_killed_and_reaped(setup: &Setup) {
     each_way(setup, 1, async |way| {

@@ -25,6 +25,7 @@ use super::left;
 use crate::Async;
 use crate::blocking;
 use crate::signal::{self, Kind};
+use crate::time::Pauses;
 
 /// The other end of a child's standard input. The child finds the end of its input when this is dropped.
 pub type ChildStdin = Async<std::process::ChildStdin>;
@@ -128,13 +129,22 @@ impl Child {
             Watch::PidFd(_) => None,
             Watch::Signal => Some(signal::signal(Kind::CHILD)?),
         };
+        let mut pauses: Option<Pauses> = None;
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
+            if let Some(pauses) = &mut pauses {
+                // It has ended, and its tracer has it: there is no event when that lets it go.
+                pauses.next().await;
+                continue;
+            }
             match (&self.watch, &mut deaths) {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
-                (Watch::PidFd(fd), _) => fd.readable().await?,
+                (Watch::PidFd(fd), _) => {
+                    fd.readable().await?;
+                    pauses = Some(Pauses::new());
+                }
                 (_, Some(deaths)) => deaths.recv().await?,
                 (Watch::Signal, None) => unreachable!("it is listened to"),
             }
