@@ -3,11 +3,14 @@
 mod support;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use matou_unix::{Builder, RunError, net::TcpStream, time};
+use matou_unix::signal::{self, Kind};
+use matou_unix::{Builder, RunError, net::TcpStream, time, yield_now};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Watchdog, assert_succeeded, everywhere, in_a_child, listen};
+use support::{Watchdog, assert_idle, assert_succeeded, everywhere, in_a_child, listen};
 
 /// Forbids to open any more descriptors, for as long as it lives.
 struct NoMore(Rlimit);
@@ -53,6 +56,42 @@ fn accept_tells_that_descriptors_ran_out_and_loses_no_connection() {
                 let (_, peer) = listener.accept().await?;
                 assert_eq!(peer, client.local_addr()?);
             }
+            io::Result::Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_signal_handler_is_called_though_descriptors_ran_out() {
+    if let Some(output) = in_a_child("a_signal_handler_is_called_though_descriptors_ran_out", &[]) {
+        return assert_succeeded(&output);
+    }
+    let _watchdog = Watchdog::new("a signal handler");
+    for setup in everywhere() {
+        setup.run(0, async {
+            let calls = Arc::new(AtomicUsize::new(0));
+            let called = |times| {
+                let calls = Arc::clone(&calls);
+                async move {
+                    while calls.load(Ordering::Relaxed) < times {
+                        yield_now().await;
+                    }
+                }
+            };
+            let limit = NoMore::new();
+            let calls = Arc::clone(&calls);
+            signal::on(Kind::USER_1, move || _ = calls.fetch_add(1, Ordering::Relaxed))?;
+            for times in 1..4 {
+                signal::raise(Kind::USER_1)?;
+                called(times).await;
+            }
+            drop(limit);
+            // From now on domain 0 can listen.
+            for times in 4..7 {
+                signal::raise(Kind::USER_1)?;
+                called(times).await;
+            }
+            assert_idle(Duration::from_millis(200), async |time| time::sleep(time).await).await;
             io::Result::Ok(())
         });
     }
