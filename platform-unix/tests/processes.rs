@@ -5,6 +5,7 @@ mod support;
 
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::Stdio;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use matou_unix::process::{Child, Command};
 use matou_unix::signal::Kind;
 use matou_unix::{Async, RunError, blocking, call, spawn, time, yield_now};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpgid, waitid};
 use support::{Setup, Watchdog, assert_idle, join, pattern};
@@ -35,6 +37,7 @@ everywhere! {
     fifty_at_once
     r45_a_child_moves_between_domains
     two_programs_share_a_pipe
+    what_is_handed_to_another_program_blocks
     started_beside_the_domain
 }
 
@@ -437,6 +440,23 @@ fn two_programs_share_a_pipe(setup: &Setup) {
         let output = way.command("tr").args(["a-z", "A-Z"]).stdin(reader).output().await?;
         assert_eq!(output.stdout, b"MEOW\n");
         assert!(says.wait().await?.success());
+        Ok(())
+    });
+}
+
+fn what_is_handed_to_another_program_blocks(setup: &Setup) {
+    each_way(setup, 0, async |way| {
+        let mut says = way.command("echo").arg("meow").stdout(Stdio::piped()).spawn()?;
+        let mut tr = way.command("tr").args(["a-z", "A-Z"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (said, to_tr) = (says.stdout.take().unwrap(), tr.stdin.take().unwrap());
+        let same = [said.as_fd().try_clone_to_owned()?, to_tr.as_fd().try_clone_to_owned()?];
+        let blocks = |fd: &OwnedFd| Ok::<_, Errno>(!fcntl_getfl(fd)?.contains(OFlags::NONBLOCK));
+        assert!(!blocks(&same[0])? && !blocks(&same[1])?);
+        let mut cat = way.command("cat").stdin(Stdio::try_from(said)?).stdout(Stdio::try_from(to_tr)?).spawn()?;
+        assert!(blocks(&same[0])? && blocks(&same[1])?);
+        drop(same); // They would keep the pipes open.
+        assert_eq!(tr.wait_with_output().await?.stdout, b"MEOW\n");
+        assert!(says.wait().await?.success() && cat.wait().await?.success());
         Ok(())
     });
 }

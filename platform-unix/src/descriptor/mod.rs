@@ -117,7 +117,8 @@ impl<T: AsFd> Async<T> {
         self.source.io_mut()
     }
 
-    /// Gives the value back. Its descriptor stays non-blocking: see [above](Async#standard-input-and-other-shared-descriptors).
+    /// Gives the value back. Its descriptor stays non-blocking: see [above](Async#standard-input-and-other-shared-descriptors). For what is to be
+    /// another program's there is `Stdio::try_from`: see [`process`](crate::process#pipes).
     pub fn into_inner(self) -> T {
         self.source.into_io()
     }

@@ -14,6 +14,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::process::{Child as StdChild, ExitStatus, Output};
 use std::task::Poll;
@@ -21,7 +22,7 @@ use std::task::Poll;
 use matou_core::effect::poll_budget;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::left;
+use super::{Stdio, left};
 use crate::Async;
 use crate::blocking;
 use crate::signal::{self, Kind};
@@ -35,6 +36,21 @@ pub type ChildStdout = Async<std::process::ChildStdout>;
 
 /// The other end of a child's standard error.
 pub type ChildStderr = Async<std::process::ChildStderr>;
+
+/// Gives it to another program, as its standard input, output or error. The descriptor is made blocking, as that expects: so does whoever else has
+/// the same open file find it.
+///
+/// # Errors
+/// What the system says. It is dropped then.
+impl<T: AsFd + Into<Stdio>> TryFrom<Async<T>> for Stdio {
+    type Error = io::Error;
+
+    fn try_from(io: Async<T>) -> io::Result<Stdio> {
+        let io = io.into_inner();
+        rustix::io::ioctl_fionbio(&io, false)?;
+        Ok(io.into())
+    }
+}
 
 /// A program that was started. Dropped before it was waited for it is killed and reaped: see the [module](super).
 ///
@@ -245,7 +261,7 @@ impl fmt::Debug for Child {
 }
 
 /// Reads a pipe to its end.
-async fn drained<T: std::os::fd::AsFd>(pipe: Option<Async<T>>) -> io::Result<Vec<u8>> {
+async fn drained<T: AsFd>(pipe: Option<Async<T>>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         pipe.read_to_end(&mut bytes).await?;
