@@ -104,10 +104,16 @@ impl<S, R, F: FnMut(&S) -> io::Result<R>> Call<S> for Plain<F> {
     }
 }
 
-/// A call that receives from a socket, and hides its end.
-struct Hiding<F, E> {
+/// A call that receives, of a socket perhaps, and hides its end: `end` gives what stands for it.
+pub(crate) struct Hiding<F, E> {
     call: F,
     end: E,
+}
+
+impl<F, E> Hiding<F, E> {
+    pub(crate) fn new(call: F, end: E) -> Hiding<F, E> {
+        Hiding { call, end }
+    }
 }
 
 impl<S, R, F: FnMut(&S) -> io::Result<R>, E: FnMut() -> io::Result<R>> Call<S> for Hiding<F, E> {
@@ -137,7 +143,7 @@ pub(crate) async fn receive<H, R>(
 where
     H: Holder,
 {
-    Awaited::new(holder, Hiding { call, end }).await
+    Awaited::new(holder, Hiding::new(call, end)).await
 }
 
 /// Does one awaited system call, waiting where it would block.

@@ -202,7 +202,7 @@ impl<T: AsFd> Async<T> {
     ///
     /// Miou: `Miou_unix.read`.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| Ok(rustix::io::read(source, &mut *buf)?)).await
+        awaited::receive(&self.source, |source| Ok(rustix::io::read(source, &mut *buf)?), || Ok(0)).await
     }
 
     /// Reads until `buf` is full.
