@@ -284,5 +284,5 @@ fn used_outside_a_run_it_is_an_error(_: &Setup) {
     let Poll::Ready(Err(error)) = accept.poll(&mut Context::from_waker(Waker::noop())) else {
         panic!("it waits, and nobody would wake it")
     };
-    assert!(error.to_string().contains("outside a run"), "{error}");
+    assert!(error.to_string().contains("only inside `matou_unix::run`"), "{error}");
 }
