@@ -231,7 +231,8 @@ impl Builder {
     /// sleeps at once. `MATOU_SPIN` gives it in microseconds.
     ///
     /// A call to a domain that looks costs no system call. An idle domain does not look for long: it does so only while others keep sending it
-    /// something within such a time. An event of the system may have to wait for twice so long.
+    /// something within such a time. An event of the system may have to wait for twice so long. More than a second is an error of
+    /// [`run`](Builder::run).
     ///
     /// By default it is 20 µs, about what a wake-up takes; and zero where the process may use one processor only, or fewer than there are
     /// domains, since a domain that looks would keep others from theirs. What is asked for is done in any case.
@@ -340,6 +341,11 @@ impl Builder {
         if self.blocking_threads.is_none() {
             let what = format!("a number of threads from 1 to {}", blocking::MOST_THREADS);
             self.blocking_threads = parse(variable, "MATOU_BLOCKING_THREADS", &what, |most| threads.contains(most))?;
+        }
+        if let Some(spin) = self.spin
+            && spin > Duration::from_micros(MOST_SPIN)
+        {
+            return Err(invalid(format!("`spin` is {spin:?}: expected at most {:?}", Duration::from_micros(MOST_SPIN))));
         }
         if let Some(most) = self.blocking_threads
             && !threads.contains(&most)
@@ -481,6 +487,9 @@ mod tests {
         assert!(Builder::new().quanta(0).completed(&|_| None).is_err());
         let error = Builder::new().lent_buffer(0).completed(&|_| None).unwrap_err();
         assert_eq!(error.to_string(), "`lent_buffer` is 0: nothing can be received into a buffer of no bytes");
+        let error = Builder::new().spin(Duration::MAX).completed(&|_| None).unwrap_err();
+        assert!(error.to_string().starts_with("`spin` is 18446744073709551615.999999999s: expected at most 1s"), "{error}");
+        assert!(Builder::new().spin(Duration::from_secs(1)).completed(&|_| None).is_ok());
         let error = Builder::new().blocking_threads(0).completed(&|_| None).unwrap_err();
         assert_eq!(error.to_string(), "`blocking_threads` is 0: expected a number from 1 to 4096");
     }

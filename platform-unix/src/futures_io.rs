@@ -14,7 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use self::sealed::{Duplex, Turn};
 use crate::Async;
-use crate::descriptor::awaited::{Call, Holder, Plain, Wait};
+use crate::descriptor::awaited::{Call, Hiding, Holder, Plain, Wait};
 use crate::descriptor::source::Source;
 use crate::net::{self, IntoBuffer, IntoBuffers, Socket};
 use crate::owned;
@@ -241,11 +241,11 @@ socket!(owned::UnixStream, stream => stream.resource());
 
 impl<T: AsFd> Duplex for Async<T> {
     fn poll_read(&self, turn: &mut Turn, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        poll_call(self.source(), turn, cx, Plain::new(Direction::Read, |source: &Source<T>| Ok(rustix::io::read(source, &mut *buf)?)))
+        poll_call(self.source(), turn, cx, Hiding::new(|source: &Source<T>| Ok(rustix::io::read(source, &mut *buf)?), || Ok(0)))
     }
 
     fn poll_read_vectored(&self, turn: &mut Turn, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
-        poll_call(self.source(), turn, cx, Plain::new(Direction::Read, |source: &Source<T>| Ok(rustix::io::readv(source, bufs)?)))
+        poll_call(self.source(), turn, cx, Hiding::new(|source: &Source<T>| Ok(rustix::io::readv(source, bufs)?), || Ok(0)))
     }
 
     fn poll_write(&self, turn: &mut Turn, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {

@@ -47,11 +47,15 @@ impl Platform for Unix {
     type Events = UnixEvents;
 
     fn events(&self, domain: DomainId) -> io::Result<UnixEvents> {
+        let blocking = Entered::new(&self.blocking);
         let reactor = DomainReactor::install(self.reactor, self.bell, Arc::clone(&self.registry), self.lent_buffer)?;
+        // From here on what was done is undone, whatever happens.
+        let mut events = UnixEvents { reactor, _blocking: blocking, recorded: false };
         if let Some((recording, also)) = &self.recording {
             record::install(Arc::clone(recording), domain, *also);
+            events.recorded = true;
         }
-        Ok(UnixEvents { reactor, recorded: self.recording.is_some(), _blocking: Entered::new(&self.blocking) })
+        Ok(events)
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> io::Result<()> {

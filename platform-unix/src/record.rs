@@ -31,6 +31,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::fs::{File, TryLockError};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,8 @@ struct Track {
 }
 
 thread_local! {
-    static TRACK: RefCell<Option<Track>> = const { RefCell::new(None) };
+    /// It has no destructor, so that a run may begin also while the thread's locals are destroyed: [`uninstall`] takes out what is here.
+    static TRACK: RefCell<Option<ManuallyDrop<Track>>> = const { RefCell::new(None) };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -185,18 +187,18 @@ pub(crate) fn install(recording: Arc<Recording>, domain: DomainId, also: Option<
     {
         _ = write!(track.buffer, ",\n{{\"ph\":\"M\",\"name\":\"{what}\",\"pid\":{},\"tid\":{domain},\"args\":{{{value}}}}}", process::id());
     }
-    TRACK.set(Some(track));
+    TRACK.set(Some(ManuallyDrop::new(track)));
 }
 
 /// The domain of this thread sleeps, or ends.
 pub(crate) fn flush() {
-    TRACK.with_borrow_mut(|track| track.as_mut().map(Track::flush));
+    TRACK.with_borrow_mut(|track| track.as_deref_mut().map(Track::flush));
 }
 
 /// This thread's domain has ended.
 pub(crate) fn uninstall() {
     flush();
-    TRACK.set(None);
+    drop(TRACK.take().map(ManuallyDrop::into_inner));
 }
 
 /// The consumer. Where a program brings its own, that is told afterwards; should it panic, both are done for on that domain.

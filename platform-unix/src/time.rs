@@ -27,6 +27,23 @@ use rustix::time::{ClockId, clock_gettime};
 pub use core::time::Duration;
 pub use matou_core::time::*;
 
+/// Pauses of 1 to 64 ms, for who waits for something of which there is no event.
+pub(crate) struct Pauses(Duration);
+
+impl Pauses {
+    const LONGEST: Duration = Duration::from_millis(64);
+
+    pub(crate) fn new() -> Pauses {
+        Pauses(Duration::from_millis(1))
+    }
+
+    /// Each is twice as long as the one before.
+    pub(crate) async fn next(&mut self) {
+        let next = Pauses::LONGEST.min(2 * self.0);
+        sleep(std::mem::replace(&mut self.0, next)).await;
+    }
+}
+
 /// The clock of every domain. From any thread.
 pub(crate) fn clock() -> Instant {
     let time = clock_gettime(ClockId::Monotonic);

@@ -5,15 +5,18 @@ mod support;
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, PipeReader, PipeWriter, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use matou_unix::{Async, DomainId, Task, await_all, call, spawn, time, yield_now};
+use futures_util::io::AsyncReadExt;
+use matou_unix::{Async, DomainId, FuturesIo, Task, await_all, call, spawn, time, yield_now};
 use rustix::fs::{Mode, OFlags};
 use support::{Scratch, Setup, join, pattern, pattern_from};
 
@@ -34,6 +37,26 @@ everywhere! {
     r36_a_device_always_ready_leaves_the_others_their_turn
     r46_one_that_outlives_its_run
     replacing_the_descriptor
+    a_datagram_socket_that_was_shut_down_gives_an_end
+}
+
+/// The system calls such a socket ready, and says of a read that does not block that it would.
+fn a_datagram_socket_that_was_shut_down_gives_an_end(setup: &Setup) {
+    setup.run(0, async {
+        let shut_down = || {
+            let (near, far) = UnixDatagram::pair()?;
+            near.shutdown(Shutdown::Read)?;
+            io::Result::Ok((Async::new(near)?, far))
+        };
+        let (near, _far) = shut_down()?;
+        assert_eq!(near.read(&mut [0; 8]).await?, 0);
+        assert_eq!(near.read(&mut [0; 8]).await?, 0);
+        let (near, _far) = shut_down()?;
+        let mut near = FuturesIo::new(near);
+        assert_eq!(near.read(&mut [0; 8]).await?, 0);
+        assert_eq!(near.read_vectored(&mut [IoSliceMut::new(&mut [0; 8])]).await?, 0);
+        io::Result::Ok(())
+    });
 }
 
 fn pipe() -> io::Result<(Async<PipeReader>, Async<PipeWriter>)> {

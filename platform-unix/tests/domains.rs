@@ -3,18 +3,23 @@
 #[macro_use]
 mod support;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::future::{pending, poll_fn};
 use std::io;
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use matou_unix::net::TcpStream;
-use matou_unix::{DomainId, Exit, Orphans, RunError, SpawnRefusal, Task, ViolationKind, call, domain, parallel, spawn, time, yield_now};
-use support::{Setup, assert_idle, listen, pair};
+use matou_unix::{
+    DomainId, Exit, Orphans, RunError, SpawnRefusal, Task, ViolationKind, blocking, call, domain, parallel, spawn, time, yield_now,
+};
+use support::{Scratch, Setup, assert_idle, listen, pair};
 
 everywhere! {
     r08_children_here_and_there_in_one_list
@@ -28,6 +33,7 @@ everywhere! {
     r18_a_panic_elsewhere_hangs_nobody
     r19_run_again_and_at_the_same_time
     r19_run_inside_a_run_is_refused
+    r19_run_again_while_the_locals_of_a_thread_are_destroyed
     r20_idle_domains_use_no_time
     r38_a_thread_outside_wakes_a_task
     r38_many_wakes_from_many_threads
@@ -245,6 +251,42 @@ fn r19_run_inside_a_run_is_refused(setup: &Setup) {
         assert!(elsewhere.await?);
         io::Result::Ok(())
     });
+}
+
+fn r19_run_again_while_the_locals_of_a_thread_are_destroyed(setup: &Setup) {
+    struct AtTheEnd(Option<Box<dyn FnOnce()>>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            self.0.take().unwrap()();
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+    }
+
+    let setup = *setup;
+    let run = move |recorded: bool| {
+        let path = Scratch::new();
+        let builder = setup.builder(1);
+        let builder = if recorded { builder.trace(path.as_ref()) } else { builder };
+        let ran = builder.run(async {
+            let (here, there) = (spawn(async { io::Result::Ok(1) }), call(|| async { io::Result::Ok(2) })?);
+            io::Result::Ok(here.await? + there.await? + blocking(|| 3).await?)
+        });
+        ran.map_err(|error| error.to_string())
+    };
+    // What is made first is destroyed last.
+    for (recorded, runs_before) in [(false, false), (false, true), (true, true)] {
+        let (ended, end) = channel();
+        let thread = thread::spawn(move || {
+            LAST.set(Some(AtTheEnd(Some(Box::new(move || ended.send(catch_unwind(|| run(recorded))).unwrap())))));
+            if runs_before {
+                assert_eq!(run(recorded), Ok(6));
+            }
+        });
+        thread.join().unwrap();
+        assert_eq!(end.recv().unwrap().expect("it panicked"), Ok(6));
+    }
 }
 
 fn r20_idle_domains_use_no_time(setup: &Setup) {

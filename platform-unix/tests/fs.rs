@@ -32,6 +32,7 @@ everywhere! {
     files_come_from_the_standard_library_and_go_back
     a_read_that_is_given_up_loses_no_byte
     a_read_that_was_given_up_is_made_again
+    a_read_that_is_given_up_loses_nothing_that_has_no_position
     many_small_reads_to_the_end
     a_pipe_that_was_read_ahead_does_not_go_back
     a_write_that_is_given_up_comes_before_the_next
@@ -353,6 +354,48 @@ fn a_read_that_is_given_up_loses_no_byte(setup: &Setup) {
         io::Result::Ok(())
     });
 }
+
+/// The system lets such files go back, and does nothing.
+#[cfg(target_os = "linux")]
+fn a_read_that_is_given_up_loses_nothing_that_has_no_position(setup: &Setup) {
+    use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+    use rustix::fs::inotify;
+
+    /// Gives up a read that has taken what comes of this, and makes it again.
+    async fn read_twice(fd: OwnedFd, buf: &mut [u8], come: impl FnOnce() -> io::Result<()>) -> io::Result<usize> {
+        let same = fd.try_clone()?;
+        let mut file = File::from_std(fd.into());
+        {
+            let mut read = pin!(file.read(buf));
+            assert!(begin(read.as_mut()).await.is_pending());
+            come()?;
+            let mut looks = time::interval(Duration::from_millis(1));
+            while poll(&mut [PollFd::new(&same, PollFlags::IN)], Some(&Timespec::default()))? > 0 {
+                looks.tick().await; // It is read, by the pool.
+            }
+        }
+        file.read(buf).await
+    }
+
+    let scratch = Scratch::new();
+    setup.run(0, async move {
+        let event = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let same = event.try_clone()?;
+        let mut buf = [0; 8];
+        let read = read_twice(event, &mut buf, || Ok(rustix::io::write(&same, &5_u64.to_ne_bytes()).map(|_| ())?)).await?;
+        assert_eq!((read, u64::from_ne_bytes(buf)), (8, 5));
+
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&watch, &scratch.0, inotify::WatchFlags::CREATE)?;
+        let mut buf = [0; 4096];
+        let read = read_twice(watch, &mut buf, || std::fs::write(scratch.path("meow"), b"")).await?;
+        assert!(buf[..read].windows(5).any(|part| part == b"meow\0"));
+        io::Result::Ok(())
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn a_read_that_is_given_up_loses_nothing_that_has_no_position(_setup: &Setup) {}
 
 /// Begins to read while the pool's only thread is taken, and gives that up once the bytes have been read.
 async fn read_and_give_up(file: &mut File) {

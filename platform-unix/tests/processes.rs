@@ -5,6 +5,7 @@ mod support;
 
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::Stdio;
@@ -14,9 +15,10 @@ use std::time::Duration;
 use matou_unix::process::{Child, Command};
 use matou_unix::signal::Kind;
 use matou_unix::{Async, RunError, blocking, call, spawn, time, yield_now};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpgid, waitid};
-use support::{Setup, Watchdog, join, pattern};
+use support::{Setup, Watchdog, assert_idle, join, pattern};
 
 everywhere! {
     a_round_trip_through_cat
@@ -28,12 +30,14 @@ everywhere! {
     what_is_not_set_is_inherited_or_collected
     waiting_closes_standard_input
     a_wait_that_is_given_up_leaves_the_child
+    r20_a_child_that_its_tracer_holds_back_is_waited_for_at_rest
     a_dropped_child_is_killed_and_reaped
     r44_no_program_outlives_a_run_that_failed
     one_that_is_left_alone_runs_on_and_is_reaped_later
     fifty_at_once
     r45_a_child_moves_between_domains
     two_programs_share_a_pipe
+    what_is_handed_to_another_program_blocks
     started_beside_the_domain
 }
 
@@ -248,6 +252,57 @@ fn a_wait_that_is_given_up_leaves_the_child(setup: &Setup) {
     });
 }
 
+/// Says whose tracer this process is to become, where it is one.
+const TRACEE: &str = "MATOU_TEST_TRACEE";
+
+/// No test, but the tracer of one.
+#[test]
+#[cfg(target_os = "linux")]
+fn tracer() {
+    use nix::sys::ptrace;
+    let Ok(tracee) = std::env::var(TRACEE) else { return };
+    let seized = ptrace::seize(nix::unistd::Pid::from_raw(tracee.parse().unwrap()), ptrace::Options::empty());
+    println!("{}", seized.map_or("refused.", |()| "seized."));
+    let _its_end = io::Read::read(&mut io::stdin(), &mut [0]);
+}
+
+/// The system says that it has ended, and not yet how.
+#[cfg(target_os = "linux")]
+fn r20_a_child_that_its_tracer_holds_back_is_waited_for_at_rest(setup: &Setup) {
+    each_way(setup, 0, async |way| {
+        let mut child = way.command("cat").stdin(Stdio::piped()).spawn()?;
+        let number = child.id().unwrap();
+        let mut tracer = Command::new(std::env::current_exe()?);
+        tracer.args(["--exact", "tracer", "--nocapture", "--test-threads=1"]).env(TRACEE, number.to_string());
+        let mut tracer = tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (mut said, mut byte) = (String::new(), [0]);
+        while !said.ends_with("ed.") {
+            assert_eq!(tracer.stdout.as_ref().unwrap().read(&mut byte).await?, 1, "{said}");
+            said.push(char::from(byte[0]));
+        }
+        if said.ends_with("refused.") {
+            eprintln!("left out: this system lets no program trace another");
+            return Ok(());
+        }
+        drop(child.stdin.take());
+        let is_zombie = || io::Result::Ok(std::fs::read_to_string(format!("/proc/{number}/stat"))?.contains(") Z "));
+        while !is_zombie()? {
+            yield_now().await;
+        }
+        assert_idle(Duration::from_millis(200), async |time| {
+            assert!(time::timeout(time, child.wait()).await.is_err(), "its tracer has it");
+        })
+        .await;
+        let (ended, traced) = join(child.wait(), tracer.wait()).await; // Its input is closed by that.
+        traced?;
+        assert!(ended?.success());
+        Ok(())
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn r20_a_child_that_its_tracer_holds_back_is_waited_for_at_rest(_setup: &Setup) {}
+
 fn a_dropped_child_is_killed_and_reaped(setup: &Setup) {
     each_way(setup, 1, async |way| {
         let child = way.endless()?;
@@ -385,6 +440,23 @@ fn two_programs_share_a_pipe(setup: &Setup) {
         let output = way.command("tr").args(["a-z", "A-Z"]).stdin(reader).output().await?;
         assert_eq!(output.stdout, b"MEOW\n");
         assert!(says.wait().await?.success());
+        Ok(())
+    });
+}
+
+fn what_is_handed_to_another_program_blocks(setup: &Setup) {
+    each_way(setup, 0, async |way| {
+        let mut says = way.command("echo").arg("meow").stdout(Stdio::piped()).spawn()?;
+        let mut tr = way.command("tr").args(["a-z", "A-Z"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (said, to_tr) = (says.stdout.take().unwrap(), tr.stdin.take().unwrap());
+        let same = [said.as_fd().try_clone_to_owned()?, to_tr.as_fd().try_clone_to_owned()?];
+        let blocks = |fd: &OwnedFd| Ok::<_, Errno>(!fcntl_getfl(fd)?.contains(OFlags::NONBLOCK));
+        assert!(!blocks(&same[0])? && !blocks(&same[1])?);
+        let mut cat = way.command("cat").stdin(Stdio::try_from(said)?).stdout(Stdio::try_from(to_tr)?).spawn()?;
+        assert!(blocks(&same[0])? && blocks(&same[1])?);
+        drop(same); // They would keep the pipes open.
+        assert_eq!(tr.wait_with_output().await?.stdout, b"MEOW\n");
+        assert!(says.wait().await?.success() && cat.wait().await?.success());
         Ok(())
     });
 }

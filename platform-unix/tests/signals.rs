@@ -35,6 +35,7 @@ everywhere! {
     a_handler_misses_nothing_from_the_moment_it_is_installed
     handlers_come_and_go
     a_handler_that_panics_is_a_panic_of_main
+    r36_a_handler_that_is_always_due_leaves_the_others_their_turn
     what_cannot_be_handled_is_refused
     r46_a_listener_kept_beyond_its_run_is_inert
     r20_a_domain_that_listens_is_idle
@@ -359,6 +360,23 @@ fn a_handler_that_panics_is_a_panic_of_main(setup: &Setup) {
     });
     let Err(RunError::Panicked(panic)) = ran else { panic!("{ran:?}") };
     assert_eq!(panic.message(), "in a handler");
+}
+
+fn r36_a_handler_that_is_always_due_leaves_the_others_their_turn(setup: &Setup) {
+    let _turn = turn();
+    setup.run(0, async {
+        let handler = signal::on(Kind::USER_1, || signal::raise(Kind::USER_1).unwrap())?;
+        signal::raise(Kind::USER_1)?;
+        let other = spawn(async {
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            time::sleep(Duration::from_micros(1)).await;
+        });
+        yield_now().await;
+        other.await.unwrap();
+        signal::off(handler)
+    });
 }
 
 fn what_cannot_be_handled_is_refused(setup: &Setup) {

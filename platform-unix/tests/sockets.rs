@@ -20,6 +20,7 @@ everywhere! {
     the_options_arrive
     the_conversions
     datagrams
+    a_udp_socket_that_was_shut_down_gives_an_end
     r34_cancelled_accepts_leave_the_listener_usable
     sockets_outside_a_run
     used_outside_a_run_it_is_an_error
@@ -211,6 +212,30 @@ fn datagrams(setup: &Setup) {
     });
 }
 
+fn a_udp_socket_that_was_shut_down_gives_an_end(setup: &Setup) {
+    setup.run(0, async {
+        let shut_down = |socket: &UdpSocket| rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
+        let connected = || {
+            let (near, far) = (UdpSocket::bind(any())?, UdpSocket::bind(any())?);
+            near.connect(far.local_addr()?)?;
+            io::Result::Ok((near, far))
+        };
+        let mut buf = [0; 8];
+        let (near, _far) = connected()?;
+        shut_down(&near)?;
+        for _ in 0..2 {
+            assert_eq!(near.recv(&mut buf).await?, 0);
+            // There is nobody to tell of.
+            assert_eq!(near.recv_from(&mut buf).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let (near, _far) = connected()?;
+        let (received, shut) = join(near.recv(&mut buf), async { shut_down(&near) }).await;
+        shut?;
+        assert_eq!(received?, 0, "who waits is told");
+        io::Result::Ok(())
+    });
+}
+
 fn r34_cancelled_accepts_leave_the_listener_usable(setup: &Setup) {
     setup.run(0, async {
         let (listener, addr) = listen()?;
@@ -259,5 +284,5 @@ fn used_outside_a_run_it_is_an_error(_: &Setup) {
     let Poll::Ready(Err(error)) = accept.poll(&mut Context::from_waker(Waker::noop())) else {
         panic!("it waits, and nobody would wake it")
     };
-    assert!(error.to_string().contains("outside a run"), "{error}");
+    assert!(error.to_string().contains("only inside `matou_unix::run`"), "{error}");
 }

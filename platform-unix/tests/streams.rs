@@ -14,7 +14,7 @@ use std::time::Duration;
 use matou_unix::net::{TcpStream, UdpSocket};
 use matou_unix::signal::Kind;
 use matou_unix::{call, spawn, time, yield_now};
-use support::{Setup, any, echo, join, listen, pair, pattern};
+use support::{Setup, any, begin, echo, join, listen, pair, pattern};
 
 everywhere! {
     echo_of_many_sizes
@@ -30,6 +30,7 @@ everywhere! {
     r02_reads_inside_a_join
     peek_takes_nothing
     vectored
+    more_buffers_than_the_system_takes_at_once
     read_exact_tells_an_early_end
     an_empty_buffer
     r34_a_read_that_times_out_loses_nothing
@@ -341,6 +342,31 @@ fn vectored(setup: &Setup) {
         let (read, written) = join(one.read_vectored(&mut bufs), other.write_vectored(&parts)).await;
         assert_eq!((read?, written?), (5, 5));
         assert_eq!((&left, &right[..2]), (b"meo", &b"w!"[..]));
+        io::Result::Ok(())
+    });
+}
+
+fn more_buffers_than_the_system_takes_at_once(setup: &Setup) {
+    use io::{IoSlice, IoSliceMut};
+    setup.run(0, async {
+        let (one, other) = pair().await?;
+        let sent = pattern(5000);
+        begin(one.read(&mut [0])).await; // Registered: all that comes is one event.
+        let mut rest = &sent[..];
+        while !rest.is_empty() {
+            let bufs: Vec<_> = rest.chunks(1).map(IoSlice::new).collect();
+            let written = other.write_vectored(&bufs).await?;
+            rest = &rest[written..];
+        }
+        let mut got = vec![0; sent.len()];
+        let mut rest = &mut got[..];
+        while !rest.is_empty() {
+            let mut bufs: Vec<_> = rest.chunks_mut(1).map(IoSliceMut::new).collect();
+            let read = one.read_vectored(&mut bufs).await?;
+            assert!(read > 0, "it has not ended");
+            rest = &mut rest[read..];
+        }
+        assert!(got == sent);
         io::Result::Ok(())
     });
 }

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use matou_unix::net::{UnixDatagram, UnixListener, UnixStream};
-use matou_unix::{Exit, Task, await_all, call, owned, spawn, time};
-use support::{FullQueues, Scratch, Setup, full_queue, join, pattern};
+use matou_unix::{Exit, Task, await_all, call, owned, spawn, time, yield_now};
+use support::{FullQueues, Scratch, Setup, begin, full_queue, join, pattern};
 
 everywhere! {
     a_path_is_bound_and_connected_to
@@ -30,6 +30,9 @@ everywhere! {
     datagrams_to_a_path
     datagrams_between_two_without_a_name
     datagrams_hold_their_sender_back
+    a_datagram_socket_that_was_shut_down_gives_an_end
+    a_listener_that_was_shut_down_accepts_no_more
+    shutdown_ends_a_write_under_way
     a_task_owns_its_stream
 }
 
@@ -414,6 +417,111 @@ fn a_task_owns_its_stream(setup: &Setup) {
         client.shutdown(Shutdown::Both)?;
         client.close()?;
         listener.close()?;
+        io::Result::Ok(())
+    });
+}
+
+/// The system calls such a socket ready, and says of a receive that does not block that it would.
+fn a_datagram_socket_that_was_shut_down_gives_an_end(setup: &Setup) {
+    setup.run(1, async {
+        let mut buf = [0; 8];
+        for how in [Shutdown::Read, Shutdown::Both] {
+            let (near, _far) = UnixDatagram::pair()?;
+            near.shutdown(how)?;
+            assert_eq!(near.recv(&mut buf).await?, 0);
+            let (received, from) = near.recv_from(&mut buf).await?;
+            assert!(received == 0 && from.is_unnamed(), "{from:?}");
+
+            let (near, _far) = UnixDatagram::pair()?;
+            let (received, shut) = join(near.recv(&mut buf), async { near.shutdown(how) }).await;
+            shut?;
+            assert_eq!(received?, 0, "who waits is told");
+
+            // It is shut down while its reactor watches it for nobody.
+            let (near, far) = UnixDatagram::pair()?;
+            begin(near.recv(&mut buf)).await;
+            far.send(b"meow").await?;
+            near.shutdown(how)?;
+            for _ in 0..200 {
+                yield_now().await;
+            }
+            assert_eq!(near.recv(&mut buf).await?, 4, "what came before is received");
+            assert_eq!(near.recv(&mut buf).await?, 0);
+            assert_eq!(near.recv(&mut buf).await?, 0);
+            let there = call(move || async move { near.recv(&mut [0; 8]).await })?;
+            assert_eq!(there.await?, 0);
+        }
+        io::Result::Ok(())
+    });
+}
+
+fn a_listener_that_was_shut_down_accepts_no_more(setup: &Setup) {
+    setup.run(0, async {
+        let shut_down = |listener: &UnixListener| rustix::net::shutdown(listener, rustix::net::Shutdown::Read);
+        let path = Scratch::new();
+        let listener = UnixListener::bind(&path)?;
+        let _queued = UnixStream::connect(&path).await?;
+        shut_down(&listener)?;
+        listener.accept().await?;
+        for _ in 0..2 {
+            assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+
+        let path = Scratch::new();
+        let listener = UnixListener::bind(&path)?;
+        let (accepted, shut) = join(listener.accept(), async { shut_down(&listener) }).await;
+        shut?;
+        assert_eq!(accepted.unwrap_err().kind(), ErrorKind::InvalidInput, "who waits is told");
+
+        // It is shut down while its reactor watches it for nobody.
+        let path = Scratch::new();
+        let listener = UnixListener::bind(&path)?;
+        begin(listener.accept()).await;
+        shut_down(&listener)?;
+        for _ in 0..200 {
+            yield_now().await;
+        }
+        assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        io::Result::Ok(())
+    });
+}
+
+/// The system tells nobody of it.
+fn shutdown_ends_a_write_under_way(setup: &Setup) {
+    setup.run(0, async {
+        let large = vec![0; 1 << 22];
+        for how in [Shutdown::Write, Shutdown::Both] {
+            let (near, _far) = UnixStream::pair()?;
+            let (written, shut) = join(near.write_all(&large), async { near.shutdown(how) }).await;
+            shut?;
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe, "who waits is told");
+            assert_eq!(near.write(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+
+            // The last write found no room, and nobody waits.
+            let (near, _far) = UnixStream::pair()?;
+            begin(near.write_all(&large)).await;
+            near.shutdown(how)?;
+            assert_eq!(near.write(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+
+            let (near, _far) = UnixStream::pair()?;
+            let near = owned::UnixStream::new(near)?;
+            let (written, shut) = join(near.write_all(&large), async { near.shutdown(how) }).await;
+            shut?;
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            near.close()?;
+
+            let (near, _far) = UnixDatagram::pair()?;
+            let sends = async { while near.send(&[0; 1000]).await.is_ok() {} };
+            let ends = async {
+                for _ in 0..1000 {
+                    yield_now().await; // Until there is no room.
+                }
+                near.shutdown(how)
+            };
+            let ((), shut) = join(sends, ends).await;
+            shut?;
+            assert_eq!(near.send(b"meow").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        }
         io::Result::Ok(())
     });
 }

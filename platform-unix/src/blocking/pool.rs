@@ -15,10 +15,10 @@
 //! The pool belongs to one run. Its domains reach it through a thread-local ([`Entered`]), and the thread that called `run` closes it when the
 //! domains are gone ([`Closing`]). Threads of the pool reach none.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
@@ -172,13 +172,16 @@ impl Drop for Closing {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+    /// It has no destructor, so that a run may begin also while the thread's locals are destroyed: [`Entered`] takes out what is here.
+    static CURRENT: Cell<Option<ManuallyDrop<Arc<Pool>>>> = const { Cell::new(None) };
 }
 
 /// The pool of the run whose domain this thread is.
 pub(super) fn current() -> Option<Arc<Pool>> {
-    // While the thread's locals are destroyed there is no domain either.
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    let current = CURRENT.take();
+    let held = current.as_deref().cloned();
+    CURRENT.set(current);
+    held
 }
 
 /// This thread is a domain of the pool's run, for as long as this lives.
@@ -186,14 +189,14 @@ pub(crate) struct Entered(());
 
 impl Entered {
     pub(crate) fn new(pool: &Arc<Pool>) -> Entered {
-        CURRENT.set(Some(Arc::clone(pool)));
+        CURRENT.set(Some(ManuallyDrop::new(Arc::clone(pool))));
         Entered(())
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let _unset = CURRENT.try_with(RefCell::take);
+        drop(CURRENT.take().map(ManuallyDrop::into_inner));
     }
 }
 

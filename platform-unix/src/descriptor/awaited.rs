@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use matou_core::effect::poll_budget;
 use matou_core::suspension::Point;
 
+use super::has_ended;
 use super::source::{Offered, Source};
 use crate::reactor::{self, Direction, DomainReactor, Unarmed};
 
@@ -47,6 +48,10 @@ pub(crate) trait Call<S> {
     /// Whether it reads from a stream: then it may be given what was put aside instead.
     const READS: bool;
 
+    /// Whether it finds nothing also where nothing will come any more, as on a datagram socket that was shut down: then the system is asked, and
+    /// [`end`](Call::end) is what it gives.
+    const HIDES_ITS_END: bool = false;
+
     /// Which way its bytes go.
     fn direction(&self) -> Direction;
 
@@ -57,6 +62,11 @@ pub(crate) trait Call<S> {
 
     /// The system call, on the domain with this reactor.
     fn call(&mut self, source: &S, current: Option<&DomainReactor>) -> io::Result<Self::Output>;
+
+    /// What it gives at an end that it [hides](Call::HIDES_ITS_END).
+    fn end(&mut self) -> io::Result<Self::Output> {
+        unreachable!("it tells")
+    }
 
     /// For how many bytes a read has room. One that only looks has none: what it does not take is not to be taken for it.
     fn room(&self, _current: Option<&DomainReactor>) -> usize {
@@ -92,6 +102,48 @@ impl<S, R, F: FnMut(&S) -> io::Result<R>> Call<S> for Plain<F> {
     fn call(&mut self, source: &S, _current: Option<&DomainReactor>) -> io::Result<R> {
         (self.call)(source)
     }
+}
+
+/// A call that receives, of a socket perhaps, and hides its end: `end` gives what stands for it.
+pub(crate) struct Hiding<F, E> {
+    call: F,
+    end: E,
+}
+
+impl<F, E> Hiding<F, E> {
+    pub(crate) fn new(call: F, end: E) -> Hiding<F, E> {
+        Hiding { call, end }
+    }
+}
+
+impl<S, R, F: FnMut(&S) -> io::Result<R>, E: FnMut() -> io::Result<R>> Call<S> for Hiding<F, E> {
+    type Output = R;
+    const READS: bool = false;
+    const HIDES_ITS_END: bool = true;
+
+    fn direction(&self) -> Direction {
+        Direction::Read
+    }
+
+    fn call(&mut self, source: &S, _current: Option<&DomainReactor>) -> io::Result<R> {
+        (self.call)(source)
+    }
+
+    fn end(&mut self) -> io::Result<R> {
+        (self.end)()
+    }
+}
+
+/// Receives by one awaited system call, which may find nothing for ever: `end` gives what stands for the end then.
+pub(crate) async fn receive<H, R>(
+    holder: &H,
+    call: impl FnMut(&Source<H::Io>) -> io::Result<R>,
+    end: impl FnMut() -> io::Result<R>,
+) -> io::Result<R>
+where
+    H: Holder,
+{
+    Awaited::new(holder, Hiding::new(call, end)).await
 }
 
 /// Does one awaited system call, waiting where it would block.
@@ -241,13 +293,17 @@ where
                 Offered::Nothing => {}
             }
         }
-        source.attempt(current, call.direction(), resumed, &mut |source: &Source<H::Io>| {
+        let result = source.attempt(current, call.direction(), resumed, &mut |source: &Source<H::Io>| {
             // What was being fetched may have arrived since: it comes first.
             if (C::READS && source.carries()) || (!resumed && !call.is_worth_trying(source)) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             call.call(source, current)
-        })
+        });
+        if C::HIDES_ITS_END && result.is_none() && source.is_at_its_end(current, resumed, || has_ended(source)) {
+            return Some(call.end());
+        }
+        result
     });
     tried.unwrap_or_else(|error| Some(Err(error)))
 }

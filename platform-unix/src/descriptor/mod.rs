@@ -117,7 +117,8 @@ impl<T: AsFd> Async<T> {
         self.source.io_mut()
     }
 
-    /// Gives the value back. Its descriptor stays non-blocking: see [above](Async#standard-input-and-other-shared-descriptors).
+    /// Gives the value back. Its descriptor stays non-blocking: see [above](Async#standard-input-and-other-shared-descriptors). For what is to be
+    /// another program's there is `Stdio::try_from`: see [`process`](crate::process#pipes).
     pub fn into_inner(self) -> T {
         self.source.into_io()
     }
@@ -201,7 +202,7 @@ impl<T: AsFd> Async<T> {
     ///
     /// Miou: `Miou_unix.read`.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        perform(&self.source, Direction::Read, |source| Ok(rustix::io::read(source, &mut *buf)?)).await
+        awaited::receive(&self.source, |source| Ok(rustix::io::read(source, &mut *buf)?), || Ok(0)).await
     }
 
     /// Reads until `buf` is full.
@@ -285,6 +286,20 @@ impl<T: AsFd> AsRawFd for Async<T> {
 /// Asks the system, without waiting, whether one of these has come about, or an error.
 pub(crate) fn is_ready(fd: impl AsFd, flags: PollFlags) -> io::Result<bool> {
     Ok(poll(&mut [PollFd::new(&fd, flags)], Some(&Timespec::default()))? > 0)
+}
+
+/// Asks the system, without waiting, whether a socket's reading direction has ended. Some have calls that say nothing of it unless they block.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn has_ended(fd: impl AsFd) -> io::Result<bool> {
+    let mut asked = [PollFd::new(&fd, PollFlags::RDHUP)];
+    poll(&mut asked, Some(&Timespec::default()))?;
+    Ok(asked[0].revents().contains(PollFlags::RDHUP)) // Errors show without being asked for.
+}
+
+/// Elsewhere the calls tell.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn has_ended(_fd: impl AsFd) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Refuses what is always ready. Devices without readiness, such as `/dev/null`, pass: they never let a call wait.

@@ -358,6 +358,23 @@ impl<T: AsFd> Source<T> {
         }
     }
 
+    /// A call that receives found nothing. Where there is a reason to, the system is asked whether it `has_ended`: the call was just `resumed`, or an event
+    /// has told of an end, also while nobody waited.
+    #[inline(never)]
+    pub(super) fn is_at_its_end(
+        &self,
+        current: Option<&DomainReactor>,
+        resumed: bool,
+        has_ended: impl FnOnce() -> io::Result<bool>,
+    ) -> bool {
+        let announced = self.at(current, DomainReactor::take_announced_end) == Some(true);
+        let ended = (resumed || announced) && has_ended().unwrap_or(false);
+        if ended {
+            self.at(current, DomainReactor::found_end);
+        }
+        ended
+    }
+
     /// A call in `direction` found nothing.
     pub(crate) fn found_nothing(&self, direction: Direction) {
         self.here(|reactor, token| reactor.found_nothing(token, direction));
@@ -373,6 +390,11 @@ impl<T: AsFd> Source<T> {
     /// Lets everyone who waits here look again.
     pub(crate) fn rouse(&self) {
         self.here(DomainReactor::rouse);
+    }
+
+    /// The same, where calls that found nothing may have a result now without an event: whoever comes next tries, too.
+    pub(crate) fn try_anew(&self) {
+        self.here(DomainReactor::try_anew);
     }
 
     /// Lets `point` wait until a call in `direction` may find something.

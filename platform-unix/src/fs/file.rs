@@ -12,7 +12,7 @@
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -88,19 +88,21 @@ impl Buffer {
 
     /// Brings the system's position to where it is for the user.
     fn settle(&mut self, mut file: &std::fs::File) -> io::Result<()> {
-        if !self.unread().is_empty() {
-            match file.seek_relative(-(self.unread().len() as i64)) {
-                // A pipe has no position: what was read is kept for the next read.
-                Err(error) if error.kind() == io::ErrorKind::NotSeekable => {}
-                // Where another handle has moved the shared position so that there is no way back, that is told once.
-                sought => {
-                    self.next = self.bytes.len();
-                    sought?;
-                }
-            }
+        // A pipe has no position: what was read is kept for the next read.
+        if !self.unread().is_empty() && has_position(file)? {
+            // Where another handle has moved the shared position so that there is no way back, that is told once.
+            let back = self.unread().len() as i64;
+            self.next = self.bytes.len();
+            file.seek_relative(-back)?;
         }
         Ok(())
     }
+}
+
+/// Whether the same bytes can be read again. It does not do to try: the system lets an `eventfd` or an `inotify` go back, and does nothing.
+fn has_position(file: &std::fs::File) -> io::Result<bool> {
+    let kind = file.metadata()?.file_type();
+    Ok(kind.is_file() || kind.is_block_device())
 }
 
 /// Interrupted by a signal, the call is made again.
@@ -171,7 +173,7 @@ impl File {
     async fn filled(&mut self, most: usize) -> io::Result<&mut Buffer> {
         let (file, most) = (Arc::clone(&self.file), most.min(MOST));
         let filled = move |buffer: &mut Buffer| {
-            // What a read that was given up has left may be stale by now: only a pipe keeps it.
+            // What a read that was given up has left may be stale by now: only what has no position keeps it.
             buffer.settle(&file)?;
             buffer.fill(&file, most)
         };
@@ -452,8 +454,8 @@ impl File {
     /// Gives the file to the standard library, when everything that was begun has ended.
     ///
     /// # Errors
-    /// If the position cannot be put right after a read that was given up: `NotSeekable` where that read has taken bytes from a pipe,
-    /// which are lost with the error. Read them before.
+    /// If the position cannot be put right after a read that was given up: `NotSeekable` where that read has taken bytes from a pipe, or
+    /// whatever else has no position; they are lost with the error. Read them before.
     ///
     /// # Cancellation
     /// Dropped early the file is closed.
@@ -462,8 +464,9 @@ impl File {
             self.at_position(|_| Ok(())).await?;
             let unread = self.buffer.here().await.unread().len();
             if unread > 0 {
-                let text =
-                    format!("a read that was given up has taken {unread} bytes from a pipe, and they cannot be put back: read them first");
+                let text = format!(
+                    "a read that was given up has taken {unread} bytes from what has no position, and they cannot be put back: read them first"
+                );
                 return Err(io::Error::new(io::ErrorKind::NotSeekable, text));
             }
         }

@@ -163,6 +163,8 @@ struct Accept<'a, F> {
 impl<T: AsFd, A, F: Fn(Option<SocketAddrAny>) -> io::Result<A>> Call<Source<T>> for Accept<'_, F> {
     type Output = (OwnedFd, A);
     const READS: bool = false;
+    /// That of a Unix listener does.
+    const HIDES_ITS_END: bool = true;
 
     fn direction(&self) -> Direction {
         Direction::Read
@@ -177,6 +179,10 @@ impl<T: AsFd, A, F: Fn(Option<SocketAddrAny>) -> io::Result<A>> Call<Source<T>> 
     fn call(&mut self, listener: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<Self::Output> {
         let (fd, peer) = sys::accept(listener.as_fd())?;
         Ok((fd, (self.address)(peer)?))
+    }
+
+    fn end(&mut self) -> io::Result<Self::Output> {
+        Err(Errno::INVAL.into()) // As a call that blocks says.
     }
 }
 

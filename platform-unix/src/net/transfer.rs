@@ -13,9 +13,9 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer};
 
 use super::received::Received;
 use super::sys;
-use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look};
+use super::ways::{BUFFERS, IntoBuffer, IntoBuffers, IntoLent, Look};
 use crate::descriptor;
-use crate::descriptor::awaited::{Awaited, Holder, Plain, perform};
+use crate::descriptor::awaited::{self, Awaited, Holder, Plain, perform};
 use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
@@ -109,7 +109,7 @@ macro_rules! stream_methods {
             $crate::net::transfer::read_exact(&self.source, buf).await
         }
 
-        /// Reads into several buffers, one after the other.
+        /// Reads into several buffers, one after the other; into 1024 of them at most.
         ///
         /// # Errors
         /// As [`read`](Self::read).
@@ -166,7 +166,7 @@ macro_rules! stream_methods {
             $crate::net::transfer::write_all(&self.source, buf).await
         }
 
-        /// Writes from several buffers, one after the other, what the system takes at once.
+        /// Writes from several buffers, one after the other, what the system takes at once; from 1024 of them at most.
         ///
         /// # Errors
         /// As [`write`](Self::write).
@@ -177,7 +177,8 @@ macro_rules! stream_methods {
             $crate::net::transfer::write_vectored(&self.source, bufs).await
         }
 
-        /// Ends one direction of the connection, or both; the socket stays. It does not wait.
+        /// Ends one direction of the connection, or both; the socket stays. It does not wait. Who waits in that direction is told: a read gives 0, a
+        /// write `BrokenPipe`.
         ///
         /// # Errors
         /// `NotConnected` if the peer has ended it already.
@@ -242,6 +243,7 @@ pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -
 /// The call that does.
 pub(crate) fn sending_vectored<T: AsFd>(bufs: &[IoSlice<'_>]) -> Plain<impl FnMut(&Source<T>) -> io::Result<usize>> {
     Plain::new(Direction::Write, move |source: &Source<T>| {
+        let bufs = &bufs[..bufs.len().min(BUFFERS)];
         let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
         source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)
@@ -253,20 +255,22 @@ pub(crate) async fn send(holder: &impl Holder, buf: &[u8]) -> io::Result<usize> 
     perform(holder, Direction::Write, |source| Ok(rustix::net::send(source, buf, sys::SEND)?)).await
 }
 
-/// One datagram, whoever sent it.
+/// One datagram, whoever sent it; none at all once the socket was shut down.
 pub(crate) async fn receive_one(holder: &impl Holder, buf: &mut [u8]) -> io::Result<usize> {
-    perform(holder, Direction::Read, |source| {
+    let call = |source: &Source<_>| {
         let (received, _) = rustix::net::recv(source, &mut *buf, RecvFlags::empty())?;
         Ok(received)
-    })
-    .await
+    };
+    awaited::receive(holder, call, || Ok(0)).await
 }
 
-pub(crate) fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<()> {
+pub(super) fn shutdown(source: &Source, how: Shutdown) -> io::Result<()> {
     let how = match how {
         Shutdown::Read => rustix::net::Shutdown::Read,
         Shutdown::Write => rustix::net::Shutdown::Write,
         Shutdown::Both => rustix::net::Shutdown::Both,
     };
-    Ok(rustix::net::shutdown(socket, how)?)
+    rustix::net::shutdown(source, how)?;
+    source.try_anew(); // Of the end that one makes oneself there is not always an event.
+    Ok(())
 }

@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SocketType, sockopt};
 
 use super::socket::{into_std, socket};
 use super::{sys, transfer};
-use crate::descriptor::awaited::perform;
+use crate::descriptor::awaited::{self, perform};
 use crate::descriptor::source::Source;
 use crate::reactor::Direction;
 
@@ -82,7 +82,8 @@ impl UdpSocket {
     /// Receives one datagram, and tells who sent it.
     ///
     /// # Errors
-    /// What the system says; an error of a datagram sent before may be told here.
+    /// What the system says; an error of a datagram sent before may be told here. `UnexpectedEof` where the socket was shut down for reading (by
+    /// its descriptor), and what came before was received.
     ///
     /// # Cancellation
     /// Dropped early it has received nothing.
@@ -90,11 +91,12 @@ impl UdpSocket {
     /// Miou: `Miou_unix.recvfrom`.
     #[doc(alias = "recvfrom")]
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (received, from) = perform(&self.source, Direction::Read, |source| {
+        let call = |source: &Source| {
             let (received, _, from) = rustix::net::recvfrom(source, &mut *buf, RecvFlags::empty())?;
             Ok((received, from.ok_or(Errno::DESTADDRREQ)?))
-        })
-        .await?;
+        };
+        let end = || Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the socket was shut down: nobody sends to it any more"));
+        let (received, from) = awaited::receive(&self.source, call, end).await?;
         Ok((received, sys::address(from)?))
     }
 
@@ -109,10 +111,11 @@ impl UdpSocket {
         transfer::send(&self.source, buf).await
     }
 
-    /// Receives one datagram of the peer of [`connect`](UdpSocket::connect).
+    /// Receives one datagram of the peer of [`connect`](UdpSocket::connect). Where the socket was shut down for reading (by its descriptor), and
+    /// what came before was received, it gives 0.
     ///
     /// # Errors
-    /// As [`recv_from`](UdpSocket::recv_from).
+    /// As [`send_to`](UdpSocket::send_to).
     ///
     /// # Cancellation
     /// Dropped early it has received nothing.

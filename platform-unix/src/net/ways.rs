@@ -11,6 +11,9 @@ use crate::descriptor::awaited::Call;
 use crate::descriptor::source::Source;
 use crate::reactor::{self, Direction, DomainReactor};
 
+/// How many buffers a system call takes at most (`IOV_MAX`). A longer list is cut: more than that is another call's.
+pub(super) const BUFFERS: usize = 1024;
+
 /// Into a buffer of the caller's.
 pub(crate) struct IntoBuffer<'a>(pub(crate) &'a mut [u8]);
 
@@ -72,8 +75,10 @@ impl<T: AsFd> Call<Source<T>> for IntoBuffers<'_, '_> {
     }
 
     fn call(&mut self, source: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<usize> {
-        let moved = rustix::io::readv(source, self.0)?;
-        source.moved(Direction::Read, moved, self.0.iter().map(|buf| buf.len()).sum());
+        let given = self.0.len().min(BUFFERS);
+        let bufs = &mut self.0[..given];
+        let moved = rustix::io::readv(source, bufs)?;
+        source.moved(Direction::Read, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)
     }
 }

@@ -14,6 +14,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::process::{Child as StdChild, ExitStatus, Output};
 use std::task::Poll;
@@ -21,10 +22,11 @@ use std::task::Poll;
 use matou_core::effect::poll_budget;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::left;
+use super::{Stdio, left};
 use crate::Async;
 use crate::blocking;
 use crate::signal::{self, Kind};
+use crate::time::Pauses;
 
 /// The other end of a child's standard input. The child finds the end of its input when this is dropped.
 pub type ChildStdin = Async<std::process::ChildStdin>;
@@ -34,6 +36,21 @@ pub type ChildStdout = Async<std::process::ChildStdout>;
 
 /// The other end of a child's standard error.
 pub type ChildStderr = Async<std::process::ChildStderr>;
+
+/// Gives it to another program, as its standard input, output or error. The descriptor is made blocking, as that expects: so does whoever else has
+/// the same open file find it.
+///
+/// # Errors
+/// What the system says. It is dropped then.
+impl<T: AsFd + Into<Stdio>> TryFrom<Async<T>> for Stdio {
+    type Error = io::Error;
+
+    fn try_from(io: Async<T>) -> io::Result<Stdio> {
+        let io = io.into_inner();
+        rustix::io::ioctl_fionbio(&io, false)?;
+        Ok(io.into())
+    }
+}
 
 /// A program that was started. Dropped before it was waited for it is killed and reaped: see the [module](super).
 ///
@@ -128,13 +145,22 @@ impl Child {
             Watch::PidFd(_) => None,
             Watch::Signal => Some(signal::signal(Kind::CHILD)?),
         };
+        let mut pauses: Option<Pauses> = None;
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
+            if let Some(pauses) = &mut pauses {
+                // It has ended, and its tracer has it: there is no event when that lets it go.
+                pauses.next().await;
+                continue;
+            }
             match (&self.watch, &mut deaths) {
                 #[cfg(any(target_os = "linux", target_os = "android"))]
-                (Watch::PidFd(fd), _) => fd.readable().await?,
+                (Watch::PidFd(fd), _) => {
+                    fd.readable().await?;
+                    pauses = Some(Pauses::new());
+                }
                 (_, Some(deaths)) => deaths.recv().await?,
                 (Watch::Signal, None) => unreachable!("it is listened to"),
             }
@@ -235,7 +261,7 @@ impl fmt::Debug for Child {
 }
 
 /// Reads a pipe to its end.
-async fn drained<T: std::os::fd::AsFd>(pipe: Option<Async<T>>) -> io::Result<Vec<u8>> {
+async fn drained<T: AsFd>(pipe: Option<Async<T>>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         pipe.read_to_end(&mut bytes).await?;

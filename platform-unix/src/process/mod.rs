@@ -36,8 +36,25 @@
 //!
 //! # Pipes
 //!
-//! The ends of pipes that stay here are [`Async`](crate::Async)s. To join two programs make a pipe with [`std::io::pipe`] and give its ends to
-//! both.
+//! The ends of pipes that stay here are [`Async`](crate::Async)s, and therefore non-blocking, which no other program expects. One that is handed on
+//! is made blocking by `Stdio::try_from`; what [`into_inner`](crate::Async::into_inner) gives is not.
+//!
+//! ```
+//! use matou_unix::process::{Command, Stdio};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! matou_unix::run(async {
+//!     let mut says = Command::new("echo").arg("meow").stdout(Stdio::piped()).spawn()?;
+//!     let said = says.stdout.take().expect("it is piped");
+//!     let output = Command::new("tr").args(["a-z", "A-Z"]).stdin(Stdio::try_from(said)?).output().await?;
+//!     assert_eq!(output.stdout, b"MEOW\n");
+//!     says.wait().await
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Or else make a pipe with [`std::io::pipe`] and give its ends to both.
 
 mod child;
 mod command;

@@ -273,6 +273,16 @@ impl DomainReactor {
         self.state.borrow_mut().table.found_nothing(token, direction);
     }
 
+    /// Whether an event has told of an end of the reading direction, or of an error; it is not told again.
+    pub(crate) fn take_announced_end(&self, token: Token) -> bool {
+        self.state.borrow_mut().table.take_announced_end(token)
+    }
+
+    /// Nothing more will come, and the calls do not say so: the next one is to find out, too.
+    pub(crate) fn found_end(&self, token: Token) {
+        self.state.borrow_mut().table.found_end(token);
+    }
+
     /// A call on a stream moved fewer bytes than it could have.
     pub(crate) fn fell_short(&self, token: Token, direction: Direction) {
         self.state.borrow_mut().table.fell_short(token, direction);
@@ -321,6 +331,12 @@ impl DomainReactor {
         let State { table, kernel } = &mut *self.state.borrow_mut();
         table.rouse(token);
         kernel!(kernel, settle(token.index(), table));
+    }
+
+    /// The same, and nothing is known of the descriptor any more.
+    pub(crate) fn try_anew(&self, token: Token) {
+        self.state.borrow_mut().table.end_dryness(token);
+        self.rouse(token);
     }
 
     /// What the core calls: see [`matou_core::platform::Events::select`].

@@ -115,6 +115,7 @@ impl Poll {
         let mut ready = match poll(&mut self.list, timeout.map(timespec).as_ref()) {
             Ok(ready) => ready,
             Err(Errno::INTR) => return Ok(()), // A signal: nothing happened, and the core looks around.
+            Err(Errno::INVAL) => return Err(refused(self.list.len())),
             Err(error) => return Err(error.into()),
         };
         // From the end, since an event takes its place out and puts the last one there.
@@ -137,6 +138,12 @@ impl Poll {
         }
         Ok(())
     }
+}
+
+/// The one thing that it calls invalid.
+fn refused(descriptors: usize) -> io::Error {
+    let what = "the limit of open files (RLIMIT_NOFILE) was set below that number while they were waited for";
+    io::Error::new(io::ErrorKind::InvalidInput, format!("poll(2) takes no list of {descriptors} descriptors: {what}"))
 }
 
 /// What the system is asked. `PRI` is not among it: urgent data that nobody takes would keep a socket ready for ever.

@@ -229,6 +229,21 @@ impl Table {
         }
     }
 
+    /// Whether an event has made reading stubborn; it is so no more.
+    pub(super) fn take_announced_end(&mut self, token: Token) -> bool {
+        let Some(entry) = self.entry(token) else { return false };
+        let announced = entry.known.has(Readiness::READ_STUBBORN);
+        entry.known = entry.known.without(Readiness::READ_STUBBORN);
+        announced
+    }
+
+    /// A call that receives finds nothing for ever: no event tells of it again.
+    pub(super) fn found_end(&mut self, token: Token) {
+        if let Some(entry) = self.entry(token) {
+            entry.known = entry.known.with(Readiness::READ).with(Readiness::READ_STUBBORN);
+        }
+    }
+
     /// A call moved fewer bytes than it could have.
     pub(super) fn fell_short(&mut self, token: Token, direction: Direction) {
         if let Some(entry) = self.entry(token)
@@ -288,6 +303,14 @@ impl Table {
     pub(super) fn asked_in_vain(&mut self, token: Token, direction: Direction) {
         if let Some(entry) = self.entry(token) {
             entry.end_dryness(direction);
+        }
+    }
+
+    /// What calls found before says nothing any more.
+    pub(super) fn end_dryness(&mut self, token: Token) {
+        if let Some(entry) = self.entry(token) {
+            entry.end_dryness(Direction::Read);
+            entry.end_dryness(Direction::Write);
         }
     }
 
@@ -481,6 +504,19 @@ mod tests {
         assert!(!table.is_dry(token, Direction::Read), "an end of stream behind the data must be found");
         table.found_nothing(token, Direction::Read);
         assert!(table.is_dry(token, Direction::Read), "else a wait would spin");
+    }
+
+    #[test]
+    fn an_end_that_no_call_tells_is_looked_for_once_and_found_by_each() {
+        let mut table = Table::default();
+        let token = table.open(4, Direction::Read);
+        assert!(!table.take_announced_end(token));
+        fire(&mut table, token, Readiness::READ.with(Readiness::READ_STUBBORN));
+        table.found_nothing(token, Direction::Read);
+        assert!(table.take_announced_end(token));
+        assert!(!table.take_announced_end(token) && table.is_dry(token, Direction::Read), "it was an error");
+        table.found_end(token);
+        assert!(!table.is_dry(token, Direction::Read) && table.take_announced_end(token));
     }
 
     #[test]

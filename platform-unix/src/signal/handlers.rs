@@ -9,9 +9,9 @@
 //! # No gap
 //!
 //! When [`on`] returns, the signal does no longer end the process and is not missed, though domain 0 has not heard of the handler
-//! yet: `on` installs a flag itself. The dispatch, once it listens on domain 0, takes that flag out and looks whether it was set.
+//! yet: `on` installs a flag itself. The dispatch, once it listens on domain 0, takes that flag out and looks whether it was set. Where it
+//! cannot listen, as with no descriptor left, the flag stays, and is looked at after pauses.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::mem;
@@ -26,6 +26,7 @@ use signal_hook::low_level::unregister;
 
 use super::{Hub, Kind, outside};
 use crate::reactor;
+use crate::time::Pauses;
 
 /// A handler that was installed by [`on`]. To be handed to [`off`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +111,8 @@ impl Registry {
 /// # }
 /// ```
 ///
+/// With no descriptor left it is called late, by up to 64 ms, until there is one.
+///
 /// # Errors
 /// For a kind that cannot be handled, outside a run, and what the system says.
 ///
@@ -160,26 +163,56 @@ pub(crate) struct Dispatch {
     installed: Vec<Installed>,
     /// Set while there are handlers.
     waiting: Option<Pin<Box<dyn Future<Output = io::Result<()>>>>>,
+    /// Wakes the task again and again, while domain 0 cannot listen as it should.
+    pauses: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 struct Installed {
     id: HandlerId,
     kind: Kind,
     call: Box<dyn FnMut() + Send>,
-    seen: u64,
-    /// A signal came before domain 0 listened.
-    due: Cell<bool>,
+    ear: Ear,
+}
+
+/// How a handler hears of its signal.
+enum Ear {
+    /// Domain 0 does not listen yet.
+    Early(Early),
+    /// It does. What came before is in the flag.
+    Hub { hub: Rc<Hub>, seen: u64, before: Arc<AtomicBool> },
+}
+
+impl Ear {
+    /// Lets domain 0 listen.
+    fn open(&mut self, kind: Kind) -> io::Result<()> {
+        if let Ear::Early(early) = self {
+            let hub = hub()?;
+            let seen = hub.listen(kind)?;
+            // From here on domain 0 hears the signal. What the flag has caught, and what is heard until it is out, is one signal.
+            let before = Arc::clone(&early.arrived);
+            *self = Ear::Hub { hub, seen, before };
+        }
+        Ok(())
+    }
+
+    /// Whether a signal came since this was asked last.
+    fn take(&mut self, kind: Kind) -> bool {
+        match self {
+            Ear::Early(early) => early.arrived.swap(false, Ordering::SeqCst),
+            Ear::Hub { hub, seen, before } => hub.take(kind, seen) | before.swap(false, Ordering::SeqCst),
+        }
+    }
 }
 
 impl Dispatch {
     pub(crate) fn new(registry: Arc<Registry>) -> Dispatch {
-        Dispatch { registry, waker: None, installed: Vec::new(), waiting: None }
+        Dispatch { registry, waker: None, installed: Vec::new(), waiting: None, pauses: None }
     }
 
     /// Calls the handlers whose signal came, and sees to it that the next one wakes the task.
     ///
     /// # Panics
-    /// If the system refuses to be asked for signals, and if a handler does.
+    /// If a handler does.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
@@ -187,56 +220,61 @@ impl Dispatch {
             drop(old); // Not under the lock.
         }
         if self.registry.changed.swap(false, Ordering::Acquire) {
-            self.update().unwrap_or_else(|error| panic!("a signal handler could not be installed on domain 0: {error}"));
+            self.update();
         }
         if self.installed.is_empty() {
             return;
         }
-        self.serve(cx).unwrap_or_else(|error| panic!("the signals of domain 0 could not be waited for: {error}"));
+        match self.serve(cx) {
+            Ok(()) => self.pauses = None,
+            // With no descriptor left, above all. The system is asked again, and the flags are looked at, after each pause.
+            Err(_) => self.pause(cx),
+        }
     }
 
-    fn update(&mut self) -> io::Result<()> {
+    fn update(&mut self) {
         let (arrived, removed) = {
             let mut notes = self.registry.notes();
             (mem::take(&mut notes.arrived), mem::take(&mut notes.removed))
         };
-        for Handler { id, kind, call, early } in arrived {
-            let hub = hub()?;
-            let mut seen = hub.listen(kind)?;
-            // From here on domain 0 hears the signal. What the early flag caught, and what is heard until it is out, is one signal.
-            let flag = Arc::clone(&early.arrived);
-            drop(early);
-            let due = Cell::new(hub.take(kind, &mut seen) | flag.load(Ordering::SeqCst));
-            self.installed.push(Installed { id, kind, call, seen, due });
-        }
+        let arrived = arrived.into_iter().map(|Handler { id, kind, call, early }| Installed { id, kind, call, ear: Ear::Early(early) });
+        self.installed.extend(arrived);
         self.installed.retain(|handler| !removed.contains(&handler.id));
         if self.installed.is_empty() {
+            (self.waiting, self.pauses) = (None, None);
+        }
+    }
+
+    /// Calls each handler once at most: where there is more to be heard, everybody else has a turn before.
+    fn serve(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let listens = self.installed.iter_mut().try_for_each(|handler| handler.ear.open(handler.kind));
+        let heard = hub().map(|hub| hub.heard()); // A handler may do anything.
+        for handler in &mut self.installed {
+            if handler.ear.take(handler.kind) {
+                (handler.call)();
+            }
+        }
+        listens?;
+        let (hub, heard) = (hub()?, heard?);
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(async move { hub.wait(heard).await }));
+        if let Poll::Ready(result) = waiting.as_mut().poll(cx) {
             self.waiting = None;
+            result?;
+            cx.waker().wake_by_ref();
         }
         Ok(())
     }
 
-    fn serve(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let hub = hub()?;
-        loop {
-            let heard = hub.heard(); // A handler may do anything.
-            for handler in &mut self.installed {
-                if hub.take(handler.kind, &mut handler.seen) | handler.due.take() {
-                    (handler.call)();
+    fn pause(&mut self, cx: &mut Context<'_>) {
+        let pauses = self.pauses.get_or_insert_with(|| {
+            let mut pauses = Pauses::new();
+            Box::pin(async move {
+                loop {
+                    pauses.next().await;
                 }
-            }
-            let waiting = self.waiting.get_or_insert_with(|| {
-                let hub = Rc::clone(&hub);
-                Box::pin(async move { hub.wait(heard).await })
-            });
-            match waiting.as_mut().poll(cx) {
-                Poll::Ready(result) => {
-                    self.waiting = None;
-                    result?;
-                }
-                Poll::Pending => return Ok(()),
-            }
-        }
+            })
+        });
+        let _without_end = pauses.as_mut().poll(cx);
     }
 }
 

@@ -251,6 +251,16 @@ pub async fn join<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Outp
     .await
 }
 
+/// Begins to wait for this, and gives it up.
+pub async fn begin<F: Future>(future: F) {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending(), "there is nothing to wait for");
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// An address of this machine at which nobody listens, and which nobody else can have: it is bound.
 pub fn nobody_listens() -> io::Result<(OwnedFd, SocketAddr)> {
     let holder = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)?;

@@ -12,11 +12,10 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketType};
 
 use super::{address, with_pauses};
-use crate::descriptor::awaited::perform;
+use crate::descriptor::awaited;
 use crate::descriptor::source::Source;
 use crate::net::socket::{into_std, socket};
 use crate::net::{sys, transfer};
-use crate::reactor::Direction;
 
 /// A Unix socket for datagrams.
 ///
@@ -126,7 +125,8 @@ impl UnixDatagram {
         sent.map_err(|error| address::cannot_connect(addr, error))
     }
 
-    /// Receives one datagram, and tells who sent it. What does not fit into `buf` is lost.
+    /// Receives one datagram, and tells who sent it. What does not fit into `buf` is lost. Once this socket was
+    /// [shut down](UnixDatagram::shutdown) for reading, and what came before was received, it gives 0 and no name.
     ///
     /// # Errors
     /// What the system says.
@@ -137,11 +137,11 @@ impl UnixDatagram {
     /// Miou: `Miou_unix.recvfrom`.
     #[doc(alias = "recvfrom")]
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        perform(&self.source, Direction::Read, |source| {
+        let call = |source: &Source| {
             let (received, _, from) = rustix::net::recvfrom(source, &mut *buf, RecvFlags::empty())?;
             Ok((received, address::of_peer(from)?))
-        })
-        .await
+        };
+        awaited::receive(&self.source, call, || Ok((0, address::of_peer(None)?))).await
     }
 
     /// Sends one datagram to the peer of [`connect`](UnixDatagram::connect), waiting while its queue is full.
@@ -155,7 +155,8 @@ impl UnixDatagram {
         transfer::send(&self.source, buf).await
     }
 
-    /// Receives one datagram. What does not fit into `buf` is lost.
+    /// Receives one datagram. What does not fit into `buf` is lost. Once this socket was [shut down](UnixDatagram::shutdown) for reading, and
+    /// what came before was received, it gives 0.
     ///
     /// # Errors
     /// What the system says.
@@ -174,7 +175,8 @@ impl UnixDatagram {
         rustix::net::getpeername(&self.source)?.ok_or_else(|| Errno::NOTCONN.into()).and_then(address::from_system)
     }
 
-    /// Ends one direction, or both; the socket stays. It does not wait.
+    /// Ends one direction, or both; the socket stays. It does not wait. Who waits in that direction is told: a receive gives 0, a send
+    /// `BrokenPipe`.
     ///
     /// # Errors
     /// What the system says.

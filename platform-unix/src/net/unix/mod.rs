@@ -21,7 +21,6 @@ mod stream;
 
 use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
 
 use matou_core::effect::poll_budget;
 use rustix::io::Errno;
@@ -36,22 +35,16 @@ pub use self::stream::UnixStream;
 
 pub(crate) use self::listener::accept;
 
-use crate::time;
-
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+use crate::time::Pauses;
 
 /// Does a system call that would block until something happens of which there is no event.
 async fn with_pauses<R>(mut call: impl FnMut() -> Result<R, Errno>) -> io::Result<R> {
-    let mut pause = SHORTEST_PAUSE;
+    let mut pauses = Pauses::new();
     loop {
         poll_fn(poll_budget).await;
         match call() {
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                time::sleep(pause).await;
-                pause = LONGEST_PAUSE.min(2 * pause);
-            }
+            Err(Errno::AGAIN) => pauses.next().await,
             result => return Ok(result?),
         }
     }
