@@ -15,8 +15,8 @@ use std::sync::{Arc, Barrier, mpsc};
 use matou_core::platform::Bare;
 use matou_core::suspension::Point;
 use matou_core::{
-    Config, DomainId, Exit, LocalResource, Orphans, OwnershipError, Plain, Promise, ReportPlace, Resource, RunError, SpawnRefusal, Task,
-    Violation, ViolationKind, call, current_task, domain, run, scope, spawn, yield_now,
+    Care, Config, DomainId, Exit, LocalResource, Orphans, OwnershipError, Plain, Promise, ReportPlace, Resource, RunError, SpawnRefusal,
+    Task, Violation, ViolationKind, call, current_task, domain, run, scope, spawn, yield_now,
 };
 use support::Threads;
 use support::probe::{
@@ -1463,6 +1463,134 @@ fn r31_what_the_parent_got_is_the_parents_under_every_rule() {
         });
         assert!(matches!(ended, Err(RunError::Failed("it failed"))));
         assert_eq!(finalised.take(), [(4, 0), (3, 0), (2, 0), (1, 0)]);
+    }
+}
+
+/// Whatever part of it was transferred, and wherever that stands among the rest.
+#[test]
+fn r31_what_was_transferred_keeps_its_place_while_the_rest_is_finalised() {
+    const COUNT: u32 = 5;
+    for (place, transferred) in PLACES.into_iter().flat_map(|place| (0..1 << COUNT).map(move |mask| (place, mask))) {
+        let finalised = Finalised::new();
+        let ended = run(&Threads::new(1), Config::new().domains(1), async {
+            let inner = finalised.clone();
+            let child = place.start(move || async move {
+                let all: Vec<_> = (0..COUNT).map(|number| owned(number, &inner)).collect();
+                for resource in all.iter().filter(|resource| transferred & resource.with(|number| 1 << *number).unwrap() != 0) {
+                    resource.transfer().unwrap();
+                }
+                Err::<(), _>("it failed")
+            });
+            assert!(matches!(child.await, Err(Exit::Failed("it failed"))));
+            // Last owned first, and nothing twice.
+            let numbers: Vec<_> = finalised.take().into_iter().map(|(number, _)| number).collect();
+            assert_eq!(numbers, (0..COUNT).rev().filter(|number| transferred & 1 << number == 0).collect::<Vec<_>>(), "{transferred:b}");
+            Err::<(), _>("so did this")
+        });
+        assert!(matches!(ended, Err(RunError::Failed("so did this"))));
+        // The parent got them the last owned first, and so was the first owned the last it got.
+        let numbers: Vec<_> = finalised.take().into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, (0..COUNT).filter(|number| transferred & 1 << number != 0).collect::<Vec<_>>(), "{transferred:b}");
+    }
+}
+
+/// What a finaliser drops may take itself out of what its owner has, and leave there what it knows of a forgotten child.
+#[test]
+fn r27_a_finaliser_may_drop_the_orphans_of_its_owner() {
+    for (older, transferred) in [(false, false), (false, true), (true, false), (true, true)] {
+        let finalised = Finalised::new();
+        let ended = run(&Bare, Config::new(), async {
+            let inner = finalised.clone();
+            let child = spawn(async move {
+                let make = || {
+                    let orphans = Orphans::new();
+                    orphans.spawn(async {});
+                    orphans
+                };
+                let first = older.then(make);
+                let _first = owned(1, &inner);
+                let orphans = first.unwrap_or_else(make);
+                // Forgotten, and noted by the group when it ends.
+                drop(orphans.take());
+                yield_now().await;
+                let noted = inner.clone();
+                let local = LocalResource::new(orphans, move |orphans| {
+                    drop(orphans);
+                    noted.note((2, here()));
+                });
+                local.own().unwrap();
+                let last = owned(3, &inner);
+                if transferred {
+                    last.transfer().unwrap();
+                }
+                Err::<(), _>("it failed")
+            });
+            assert!(matches!(child.await, Err(Exit::Failed("it failed"))));
+            let expected: &[_] = if transferred { &[(2, 0), (1, 0)] } else { &[(3, 0), (2, 0), (1, 0)] };
+            assert_eq!(finalised.take(), expected);
+            Err::<(), _>("so did this")
+        });
+        assert!(matches!(ended, Err(RunError::Failed("so did this"))));
+        assert_eq!(finalised.take(), if transferred { vec![(3, 0)] } else { vec![] });
+    }
+}
+
+/// Children kept aside in several places, with resources owned before, between and after; some places stay, and have no children.
+#[test]
+fn r27_finalisers_run_after_the_children_kept_aside_have_ended() {
+    for (at, place) in sites() {
+        let order = Trace::new();
+        let inner = order.clone();
+        trial(3, 0, at, move || async move {
+            let kept = shared(Vec::new());
+            let handles = kept.clone();
+            let ready = Flag::new();
+            let (owner, runs) = (inner.clone(), ready.clone());
+            let parent = spawn(async move {
+                let resource = |number: u32| {
+                    let order = owner.clone();
+                    Resource::new(number, move |number| order.note(number)).own().unwrap();
+                };
+                let groups: Vec<_> = (0..4)
+                    .map(|number| {
+                        resource(number);
+                        let group = Orphans::<()>::new();
+                        assert!(matches!(group.care(), Care::Empty));
+                        group
+                    })
+                    .collect();
+                resource(4);
+                for group in [&groups[0], &groups[2]] {
+                    for _ in 0..2 {
+                        let (order, started) = (owner.clone(), Flag::new());
+                        let began = started.clone();
+                        let child = move || async move {
+                            let _gone = OnDrop(|| order.note(100));
+                            began.raise();
+                            pending::<()>().await;
+                        };
+                        match place {
+                            Place::Here => drop(group.spawn(child())),
+                            Place::Across => drop(group.call(child).unwrap()),
+                        }
+                        started.raised().await;
+                    }
+                }
+                handles.borrow_mut().extend(groups);
+                runs.raise();
+                pending::<()>().await;
+            });
+            ready.raised().await;
+            parent.cancel().await;
+            assert_eq!(inner.take(), [100, 100, 100, 100, 4, 3, 2, 1, 0], "{at} {place:?}");
+            // Their owner has ended: so have they.
+            let kept = kept.take();
+            assert_eq!(kept.len(), 4);
+            for group in kept {
+                assert!(catch_unwind(AssertUnwindSafe(|| drop(group.care()))).is_err());
+            }
+        });
+        assert_eq!(order.take(), []);
     }
 }
 

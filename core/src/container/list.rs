@@ -25,6 +25,7 @@ impl<R: Ring> List<R> {
     }
 
     pub(crate) fn front(&self) -> Option<NonNull<R::Node>> {
+        count_asked();
         self.head.get()
     }
 
@@ -33,9 +34,42 @@ impl<R: Ring> List<R> {
     /// # Safety
     /// The node is in this list.
     pub(crate) unsafe fn after(&self, node: NonNull<R::Node>) -> Option<NonNull<R::Node>> {
+        count_asked();
         // SAFETY: *Linked*: the caller promises that the node is in this list.
         let next = unsafe { R::links(node) }.next.get();
         next.filter(|&next| Some(next) != self.head.get())
+    }
+
+    /// The last node.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn back(&self) -> Option<NonNull<R::Node>> {
+        count_asked();
+        // SAFETY: *Linked*: `head` is a node of this list. In a circle, the last is the one before the first.
+        self.head.get().and_then(|head| unsafe { R::links(head) }.prev.get())
+    }
+
+    /// The node before this one, `None` before the first.
+    ///
+    /// # Safety
+    /// The node is in this list.
+    #[cfg(feature = "alloc")]
+    pub(crate) unsafe fn before(&self, node: NonNull<R::Node>) -> Option<NonNull<R::Node>> {
+        count_asked();
+        // SAFETY: *Linked*: the caller promises that the node is in this list.
+        if Some(node) == self.head.get() { None } else { unsafe { R::links(node) }.prev.get() }
+    }
+
+    /// The first node becomes the last.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn turn(&self) {
+        // SAFETY: *Linked*: `head` is a node of this list.
+        self.head.set(self.head.get().and_then(|head| unsafe { R::links(head) }.next.get()));
+    }
+
+    /// The last node becomes the first.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn turn_back(&self) {
+        self.head.set(self.back());
     }
 
     /// Adds a node at the end.
@@ -122,4 +156,17 @@ impl<R: Ring> List<R> {
         unsafe { self.remove(node) };
         Some(node)
     }
+}
+
+/// A node was asked for: tests count that, to see that nothing walks where it should not.
+#[inline]
+fn count_asked() {
+    #[cfg(all(test, feature = "std"))]
+    ASKED.set(ASKED.get() + 1);
+}
+
+#[cfg(all(test, feature = "std"))]
+std::thread_local! {
+    /// How many nodes were asked for on this thread, of all lists.
+    pub(crate) static ASKED: Cell<usize> = const { Cell::new(0) };
 }

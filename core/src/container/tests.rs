@@ -85,6 +85,18 @@ fn numbers(list: &List<Nodes>) -> Vec<usize> {
     numbers
 }
 
+/// The same, from the last to the first.
+fn numbers_from_the_back(list: &List<Nodes>) -> Vec<usize> {
+    let (mut numbers, mut next) = (Vec::new(), list.back());
+    while let Some(node) = next {
+        numbers.push(number(node));
+        assert!(numbers.len() <= COUNT, "{numbers:?}");
+        // SAFETY: it is in the list.
+        next = unsafe { list.before(node) };
+    }
+    numbers
+}
+
 #[test]
 fn a_list_agrees_with_a_deque() {
     for seed in 0..50 {
@@ -93,7 +105,7 @@ fn a_list_agrees_with_a_deque() {
         for _ in 0..200 {
             let node = NonNull::from(&nodes[random.below(COUNT)]);
             let at = expected.iter().position(|&other| other == number(node));
-            match (at, random.below(4)) {
+            match (at, random.below(6)) {
                 // SAFETY: it is in no list.
                 (None, 0) => unsafe {
                     list.push_back(node);
@@ -116,9 +128,18 @@ fn a_list_agrees_with_a_deque() {
                     expected.remove(at);
                 }
                 (_, 3) => assert_eq!(list.pop_front().map(number), expected.pop_front()),
+                (_, 4) => {
+                    list.turn();
+                    expected.rotate_left(expected.len().min(1));
+                }
+                (_, 5) => {
+                    list.turn_back();
+                    expected.rotate_right(expected.len().min(1));
+                }
                 _ => {}
             }
             assert_eq!(expected, numbers(&list));
+            assert_eq!(expected.iter().rev().copied().collect::<Vec<_>>(), numbers_from_the_back(&list));
             assert_eq!((list.is_empty(), list.front().map(number)), (expected.is_empty(), expected.front().copied()));
         }
     }

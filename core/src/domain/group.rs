@@ -13,6 +13,9 @@
 //! Invariant *Grouped*: a group is valid while its handle exists or it has children. It is linked in its owner's belongings while
 //! it has an owner that has not ended.
 //!
+//! Invariant *Behind*: behind a group in its owner's belongings are groups alone, until the owner is closed, and then wherever a group has
+//! children. So whoever looks for children passes no resources.
+//!
 //! Invariant *Collected*: a group whose `scope` is set is linked in that scope's `collectors`. The scope's handle exists: a scope that
 //! loses it lets go of its collectors first.
 
@@ -31,7 +34,7 @@ use super::{Domain, Epoch};
 use crate::container::list::List;
 use crate::container::{Links, Ring};
 use crate::id::TaskId;
-use crate::task::{Belonging, BelongingKind, Header, Siblings, TaskRef, parent};
+use crate::task::{Belonging, BelongingKind, Belongings, Header, Siblings, TaskRef, parent};
 use crate::violation::ViolationKind;
 
 #[repr(C)]
@@ -95,7 +98,7 @@ impl Group {
             waited: Cell::new(0),
         })));
         // SAFETY: *Grouped*: it is unlinked before it is freed. *Home*: the owner is the current task.
-        unsafe { header.belongings.push_front(group.cast()) };
+        unsafe { header.belongings.push_back(group.cast()) };
         group
     }
 
@@ -452,16 +455,37 @@ impl Domain {
 /// *Linked*: the lists are those of a task whose domain is this thread's, and are edited by nobody meanwhile.
 pub(super) unsafe fn for_each_list_of_children(task: &Header, mut f: impl FnMut(&List<Siblings>)) {
     f(&task.children);
-    let mut next = task.belongings.front();
-    while let Some(belonging) = next {
-        // SAFETY: promised by the caller; *Linked*, *Grouped*.
+    // SAFETY: promised by the caller; *Grouped*.
+    unsafe {
+        for group in groups(task) {
+            f(&group.as_ref().children);
+            f(&group.as_ref().taken);
+        }
+    }
+}
+
+/// The groups of a task, the youngest first; once it is closed, those that may have children (*Behind*).
+///
+/// # Safety
+/// *Home*: on the task's domain; while the groups are gone through, none goes but the one that was given last.
+pub(super) unsafe fn groups(task: &Header) -> Groups<'_> {
+    Groups { belongings: &task.belongings, next: task.belongings.back() }
+}
+
+pub(super) struct Groups<'a> {
+    belongings: &'a List<Belongings>,
+    next: Option<NonNull<Belonging>>,
+}
+
+impl Iterator for Groups<'_> {
+    type Item = NonNull<Group>;
+
+    fn next(&mut self) -> Option<NonNull<Group>> {
+        // SAFETY: *Linked*: promised to `groups`. What is before this one is read now: it may be gone when the next is asked for.
         unsafe {
-            if matches!(belonging.as_ref().kind, BelongingKind::Group) {
-                let group = belonging.cast::<Group>().as_ref();
-                f(&group.children);
-                f(&group.taken);
-            }
-            next = task.belongings.after(belonging);
+            let belonging = self.next.filter(|belonging| belonging.as_ref().is_group())?;
+            self.next = self.belongings.before(belonging);
+            Some(belonging.cast())
         }
     }
 }

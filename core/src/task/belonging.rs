@@ -57,6 +57,10 @@ impl Belonging {
     pub(crate) const fn new(kind: BelongingKind) -> Self {
         Belonging { links: Links::new(), kind }
     }
+
+    pub(crate) fn is_group(&self) -> bool {
+        matches!(self.kind, BelongingKind::Group)
+    }
 }
 
 /// Lists what one task owns.

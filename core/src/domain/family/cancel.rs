@@ -12,10 +12,8 @@ use crate::container::fifo::Fifo;
 use crate::container::list::List;
 use crate::domain::Domain;
 #[cfg(feature = "alloc")]
-use crate::domain::group::Group;
+use crate::domain::group::{self, Group};
 use crate::shim::fault;
-#[cfg(feature = "alloc")]
-use crate::task::BelongingKind;
 use crate::task::state::Send;
 use crate::task::{InboxChain, Siblings, TaskRef, home, parent};
 use crate::trace::EventKind;
@@ -114,16 +112,10 @@ impl Domain {
         let aside = Aside::new();
         self.cancel_list(&header.children, &aside);
         #[cfg(feature = "alloc")]
-        {
-            let mut next = header.belongings.front();
-            while let Some(belonging) = next {
-                // SAFETY: *Linked*; `next` is read before the group, which may go with the last of its children.
-                unsafe {
-                    next = header.belongings.after(belonging);
-                    if matches!(belonging.as_ref().kind, BelongingKind::Group) {
-                        self.cancel_group(belonging.cast(), &aside);
-                    }
-                }
+        // SAFETY: *Home*; *Grouped*: a group may go with the last of its children, and no other with it.
+        unsafe {
+            for group in group::groups(header) {
+                self.cancel_group(group, &aside);
             }
         }
         self.settle(&aside);

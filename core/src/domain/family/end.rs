@@ -82,17 +82,8 @@ impl Domain {
                 return Some(broken);
             }
             #[cfg(feature = "alloc")]
-            {
-                let mut next = header.belongings.front();
-                while let Some(belonging) = next {
-                    if matches!(belonging.as_ref().kind, BelongingKind::Group)
-                        && let Some(broken) = belonging.cast::<Group>().as_ref().uncared()
-                    {
-                        return Some(broken);
-                    }
-                    next = header.belongings.after(belonging);
-                }
-            }
+            return group::groups(header).find_map(|group| group.as_ref().uncared());
+            #[cfg(not(feature = "alloc"))]
             None
         }
     }
@@ -134,17 +125,20 @@ impl Domain {
         if header.home_flags.has(home::ENDED) || !header.children.is_empty() {
             return None;
         }
+        // Once closed it gets no more children. So a group that has none goes to the front, and whoever asks again does not meet it.
         #[cfg(feature = "alloc")]
         {
-            let mut next = header.belongings.front();
-            while let Some(belonging) = next {
-                // SAFETY: *Linked*.
-                unsafe {
-                    if matches!(belonging.as_ref().kind, BelongingKind::Group) && !belonging.cast::<Group>().as_ref().is_childless() {
-                        return None;
-                    }
-                    next = header.belongings.after(belonging);
+            let mut first = None;
+            // SAFETY: *Linked*; *Grouped*.
+            while let Some(belonging) = header.belongings.back().filter(|belonging| unsafe { belonging.as_ref() }.is_group())
+                && first != Some(belonging)
+            {
+                // SAFETY: *Grouped*.
+                if !unsafe { belonging.cast::<Group>().as_ref() }.is_childless() {
+                    return None;
                 }
+                first = first.or(Some(belonging));
+                header.belongings.turn_back();
             }
         }
         Some(task)
@@ -168,38 +162,34 @@ impl Domain {
     fn finalise(&self, task: TaskRef) {
         // SAFETY: *Home*: the task is about to end.
         let header = unsafe { task.as_ref() };
-        loop {
-            let mut next = header.belongings.front();
-            let mut found = None;
-            while let Some(belonging) = next {
-                // SAFETY: *Linked*.
-                unsafe {
-                    next = header.belongings.after(belonging);
-                    match belonging.as_ref().kind {
-                        BelongingKind::Resource(vtable) if (vtable.in_transit)(belonging) => {}
-                        kind => {
-                            found = Some((belonging, kind));
-                            break;
-                        }
+        // What was transferred goes to the back as it is met, and so keeps its order: when the first of it comes again, nothing else is left.
+        // No place in the list is remembered while finalisers run, but that one's, which nobody takes out before the end.
+        let mut first = None;
+        while let Some(belonging) = header.belongings.front() {
+            // SAFETY: *Linked*.
+            match unsafe { belonging.as_ref() }.kind {
+                // SAFETY: *Home*: on the owner's domain.
+                BelongingKind::Resource(vtable) if unsafe { (vtable.in_transit)(belonging) } => {
+                    if first == Some(belonging) {
+                        return;
                     }
+                    first = first.or(Some(belonging));
+                    header.belongings.turn();
                 }
-            }
-            match found {
-                None => return,
                 // SAFETY: *Grouped*: it has no children; its handle, if there is one, finds it inert.
-                Some((belonging, BelongingKind::Group)) => unsafe {
+                BelongingKind::Group => unsafe {
                     header.belongings.remove(belonging);
                     let group = belonging.cast::<Group>();
                     group.as_ref().inert.set(true);
                     group::free_if_done(group);
                 },
                 // SAFETY: *Kept once*: the task ends, and asks no more.
-                Some((belonging, BelongingKind::Forgotten)) => unsafe {
+                BelongingKind::Forgotten => unsafe {
                     header.belongings.remove(belonging);
                     forgotten::free(belonging);
                 },
                 // SAFETY: owned by this task, and unlinked first.
-                Some((belonging, BelongingKind::Resource(vtable))) => unsafe {
+                BelongingKind::Resource(vtable) => unsafe {
                     header.belongings.remove(belonging);
                     self.trace_resource(false, header.id, belonging);
                     self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));

@@ -30,6 +30,9 @@ mod birth;
 mod cancel;
 mod end;
 pub(super) mod forgotten;
+#[cfg(test)]
+#[cfg(all(feature = "std", not(any(loom, shuttle))))]
+mod tests;
 
 use core::task::Context;
 
