@@ -1488,9 +1488,9 @@ fn r31_what_was_transferred_keeps_its_place_while_the_rest_is_finalised() {
             Err::<(), _>("so did this")
         });
         assert!(matches!(ended, Err(RunError::Failed("so did this"))));
-        // The parent got them the last owned first, and so was the first owned the last it got.
+        // The parent's, they are finalised in the same order.
         let numbers: Vec<_> = finalised.take().into_iter().map(|(number, _)| number).collect();
-        assert_eq!(numbers, (0..COUNT).filter(|number| transferred & 1 << number != 0).collect::<Vec<_>>(), "{transferred:b}");
+        assert_eq!(numbers, (0..COUNT).rev().filter(|number| transferred & 1 << number != 0).collect::<Vec<_>>(), "{transferred:b}");
     }
 }
 

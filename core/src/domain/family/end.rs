@@ -394,18 +394,20 @@ impl Domain {
         #[cfg(feature = "alloc")]
         // SAFETY: the child's belongings were handed over with its end; *Home* for the parent.
         unsafe {
-            let closed = parent.as_ref().home_flags.has(home::CLOSED);
-            while let Some(belonging) = child.as_ref().belongings.pop_front() {
-                match belonging.as_ref().kind {
-                    BelongingKind::Group | BelongingKind::Forgotten => unreachable!("a task that has ended has resources only"),
-                    BelongingKind::Resource(vtable) if given_up || closed => {
-                        self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));
-                    }
-                    BelongingKind::Resource(vtable) => {
-                        parent.as_ref().belongings.push_front(belonging);
-                        (vtable.adopt)(belonging, parent.as_ref());
-                        adopted += 1;
-                    }
+            let finalised = given_up || parent.as_ref().home_flags.has(home::CLOSED);
+            let belongings = &child.as_ref().belongings;
+            // Finalised the last owned first; handed up the first owned first, so that they stand as they stood here.
+            while let Some(belonging) = if finalised { belongings.front() } else { belongings.back() } {
+                belongings.remove(belonging);
+                let BelongingKind::Resource(vtable) = belonging.as_ref().kind else {
+                    unreachable!("a task that has ended has resources only")
+                };
+                if finalised {
+                    self.foreign(ReportPlace::Finaliser, || (vtable.finalise)(belonging));
+                } else {
+                    parent.as_ref().belongings.push_front(belonging);
+                    (vtable.adopt)(belonging, parent.as_ref());
+                    adopted += 1;
                 }
             }
             adopted
