@@ -98,7 +98,18 @@ where
 /// ```
 ///
 /// # Errors
-/// [`NoDomainAvailable`], with the closure, if the run has no other worker, and outside a task.
+/// [`NoDomainAvailable`], with the closure, if the run has no other worker, and outside a task. A task on the only worker has no other, and how many there are depends on the
+/// machine; work that may as well be done here is:
+///
+/// ```
+/// use matou_core::{NoDomainAvailable, Promise, call, spawn};
+///
+/// /// A child on another domain, or else on this one.
+/// fn elsewhere_or_here(number: u64) -> Promise<u64> {
+///     call(move || async move { number * number }).unwrap_or_else(|NoDomainAvailable(make)| spawn(make()))
+/// }
+/// # let _ = elsewhere_or_here;
+/// ```
 ///
 /// # Cancellation
 /// Dropping the promise does not cancel the child, it forgets it: as for [`spawn`]. [`Promise::cancel`] cancels it, and so does an abnormal end
