@@ -33,8 +33,18 @@ fn streams_lose_no_byte() {
 #[test]
 fn rows_by_chance_show_all_of_a_stream_and_a_lost_byte_is_found() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut rare =
-        vec!["a round", "awaited", "an end", "an end after a cut", "a reset", "a write that waits", "forgotten", "moved", "outlived"];
+    let mut rare = vec![
+        "a round",
+        "awaited",
+        "an end",
+        "an end after a cut",
+        "a reset",
+        "a write that waits",
+        "forgotten",
+        "moved",
+        "outlived",
+        "wrapped",
+    ];
     if streams::reactors().first() == Some(&Reactor::Uring) {
         rare.extend(["unread", "a conversion that is refused"]);
     }

@@ -9,13 +9,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use std::vec;
 
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use platform_unix::time::{sleep, timeout};
 use platform_unix::yield_now;
 
 use super::Checked;
 use super::ledger::Ledger;
 use super::near::Near;
-use super::program::{Last, Leave, Pause, Step, Way};
+use super::program::{Last, Leave, Pause, ROOMS, Step, Way};
 
 /// What takes longer than this does not come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -128,6 +129,11 @@ impl<S: Near> Life<S> {
                 Leave::Convert(room) => {
                     let near = self.near.take().ok_or("there is a stream to be converted")?;
                     let near = self.rest.convert(near, room).await.map_err(|why| format!("converted with room for {room}: {why}"))?;
+                    self.near = Some(near);
+                }
+                Leave::Wrap(times) => {
+                    let near = self.near.take().ok_or("there is a stream to be wrapped")?;
+                    let near = self.rest.wrapped(near, times).await.map_err(|why| format!("wrapped {times} times: {why}"))?;
                     self.near = Some(near);
                 }
                 Leave::Close => {
@@ -412,6 +418,29 @@ impl<S: Near> Rest<S> {
             self.ledger.read(result.map(|length| buf[..length].to_vec()), room, false)?;
         }
         S::from_std(std).map_err(|error| format!("it does not come back: {error}"))
+    }
+
+    /// Reads and writes it by the traits of `futures-io`: a read that waits is polled on with other buffers, and given up at last.
+    async fn wrapped(&mut self, near: S, times: usize) -> Checked<S> {
+        let mut io = near.wrap();
+        for time in 0..times {
+            let room = ROOMS[(times + 3 * time) % ROOMS.len()];
+            let mut buf = vec![0; room];
+            if let Some(result) = once(pin!(io.read(&mut buf))).await {
+                self.ledger.read(result.map(|length| buf[..length].to_vec()), room, false)?;
+            } else {
+                // In the last round it is given up with this on its way.
+                self.send(1 + room)?;
+                self.ledger.deserted = true;
+                pause([Pause::None, Pause::Yields(1), Pause::Sleep(40)][(times + time) % 3]).await;
+            }
+            let length = 1 + 97 * time;
+            if let Some(result) = once(pin!(io.write(self.ledger.gone.next(length)))).await {
+                self.ledger.wrote(&result, length)?;
+            }
+        }
+        self.shows("wrapped");
+        Ok(S::unwrap(io))
     }
 
     /// The far end sends so many bytes, or as many as there is room for.

@@ -6,6 +6,8 @@ use std::net::Shutdown;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use futures_lite::{AsyncRead, AsyncWrite};
+use platform_unix::FuturesIo;
 use platform_unix::net::{Received, TcpStream, UnixStream};
 
 /// What the lives of both kinds need.
@@ -39,6 +41,11 @@ pub(super) trait Near: Sized + Send + 'static {
     /// The stream again, where bytes would be lost.
     fn into_std(self) -> Result<Self::Std, Self>;
     fn from_std(std: Self::Std) -> io::Result<Self>;
+
+    /// The stream behind the traits of `futures-io`.
+    type Wrapped: AsyncRead + AsyncWrite + Unpin;
+    fn wrap(self) -> Self::Wrapped;
+    fn unwrap(wrapped: Self::Wrapped) -> Self;
 }
 
 macro_rules! near {
@@ -106,6 +113,16 @@ macro_rules! near {
 
             fn from_std(std: Self::Std) -> io::Result<Self> {
                 $Near::from_std(std)
+            }
+
+            type Wrapped = FuturesIo<$Near>;
+
+            fn wrap(self) -> FuturesIo<$Near> {
+                FuturesIo::new(self)
+            }
+
+            fn unwrap(wrapped: FuturesIo<$Near>) -> $Near {
+                wrapped.into_inner()
             }
         }
     };

@@ -5,7 +5,7 @@ use crate::input::Input;
 const MOST_STREAMS: usize = 4;
 const MOST_STEPS: usize = 64;
 /// What reads have room for, in bytes.
-const ROOMS: [usize; 8] = [4096, 16_384, 1000, 100, 24, 3, 1, 0];
+pub(super) const ROOMS: [usize; 8] = [4096, 16_384, 1000, 100, 24, 3, 1, 0];
 /// What is sent at once.
 const LENGTHS: [usize; 8] = [4, 60, 1, 900, 4096, 5000, 16_384, 40_000];
 
@@ -101,6 +101,8 @@ pub(super) enum Step {
 pub(super) enum Leave {
     /// It becomes the standard library's, is read there once with so much room, and comes back.
     Convert(usize),
+    /// It is read and written behind the traits of `futures-io` so often, and comes back.
+    Wrap(usize),
     Move(usize),
     /// It outlives its run.
     Outlive,
@@ -173,6 +175,7 @@ fn step(input: &mut Input<'_>, workers: usize) -> Step {
         30..=32 => Step::Leave(Leave::Convert(ROOMS[input.below(ROOMS.len())]), input.one_of(4)),
         33..=35 => Step::Leave(Leave::Move(input.below(workers + 1)), input.one_of(3)),
         36 => Step::Leave(if input.one_of(3) { Leave::Outlive } else { Leave::Move(0) }, input.one_of(3)),
+        37 => Step::Leave(Leave::Wrap(1 + input.below(6)), false),
         _ => Step::Pause(pause(input)),
     }
 }
