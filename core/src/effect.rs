@@ -5,7 +5,7 @@
 //! always finds its data ready cannot keep the domain for itself.
 //!
 //! The budget is the task's, not a branch's. A future that does whatever is ready, for ever, and comes first in a `select` written by hand leaves nothing to
-//! those polled after it: a `Trigger` there is not seen. Poll what is rare first, the endless last. (The clock of a `time::timeout` needs no effect.)
+//! those polled after it: a `Trigger` there is not seen. Poll what is rare first, the endless last. (The clock of a `time::timeout` takes one effect in all.)
 //!
 //! The same effects are counted for the domain: after `quanta` of them its event source is asked at the next boundary between polls.
 

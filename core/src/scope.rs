@@ -83,18 +83,19 @@ impl<F: Future<Output: Outcome>> Future for Scope<F> {
                 // SAFETY: pinned, as said above.
                 let polled = domain.in_frame(&this.frame, || unsafe { Pin::new_unchecked(future) }.poll(cx));
                 let Poll::Ready(output) = polled else { return Poll::Pending };
-                let left = this.frame.made().filter(|_| output.is_normal());
-                // SAFETY: *Grouped*: we have the handle.
-                let broken = left.and_then(|group| unsafe { group.as_ref().uncared_in_scope() });
-                // A destructor's children are the scope's as well; they are cancelled with it, as a task's are.
+                // A destructor's children are the scope's as well, and cancelled, as a task's are.
+                this.frame.close();
                 domain.in_frame(&this.frame, || this.future = None);
+                let normal = output.is_normal();
                 this.output = Some(output);
-                if let Some(broken) = broken {
-                    domain.violate(current, broken);
-                }
                 if let Some(group) = this.frame.made() {
                     // SAFETY: *Grouped*: we have the handle.
-                    unsafe { domain.cancel_scope(group) };
+                    unsafe {
+                        if normal && let Some(broken) = group.as_ref().uncared_in_scope() {
+                            domain.violate(current, broken);
+                        }
+                        domain.cancel_scope(group);
+                    }
                 }
             }
             if let Some(group) = this.frame.made() {

@@ -292,7 +292,7 @@ mod timeout {
     /// # Cancellation
     /// Dropped early it drops the future and cancels the children made in it.
     pub fn timeout<F: Future<Output: Outcome>>(duration: Duration, future: F) -> Timeout<F> {
-        Timeout { scope: Some(scope(future)), sleep: sleep(duration) }
+        Timeout { scope: Some(scope(future)), sleep: sleep(duration), begun: false }
     }
 
     /// As [`timeout`], until this time.
@@ -303,7 +303,7 @@ mod timeout {
     /// # Cancellation
     /// As [`timeout`].
     pub fn timeout_at<F: Future<Output: Outcome>>(deadline: Instant, future: F) -> Timeout<F> {
-        Timeout { scope: Some(scope(future)), sleep: sleep_until(deadline) }
+        Timeout { scope: Some(scope(future)), sleep: sleep_until(deadline), begun: false }
     }
 
     /// The future of [`timeout`] and [`timeout_at`].
@@ -311,6 +311,8 @@ mod timeout {
     pub struct Timeout<F: Future> {
         scope: Option<Scope<F>>,
         sleep: Sleep,
+        /// Whether the sleep has been polled, or has had its turn to be.
+        begun: bool,
     }
 
     impl<F: Future> fmt::Debug for Timeout<F> {
@@ -325,16 +327,20 @@ mod timeout {
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             // SAFETY: structural pinning of both fields: neither is moved out of, `scope` is only dropped in place (`Pin::set`), and
             // `Timeout` has no `Drop` and is `Unpin` only if they are.
-            let (mut scope, sleep) = unsafe {
+            let (mut scope, sleep, begun) = unsafe {
                 let this = self.get_unchecked_mut();
-                (Pin::new_unchecked(&mut this.scope), Pin::new_unchecked(&mut this.sleep))
+                (Pin::new_unchecked(&mut this.scope), Pin::new_unchecked(&mut this.sleep), &mut this.begun)
             };
             let Some(inner) = scope.as_mut().as_pin_mut() else { panic!("a timeout was polled after its result") };
             if let Poll::Ready(output) = inner.poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            // Without an effect: a future that uses up the budget in each poll leaves none.
-            let elapsed = Domain::with(|domain| sleep.as_ref().get_ref().poll_on(domain, cx));
+            let first = !core::mem::replace(begun, true);
+            let sleep = sleep.as_ref().get_ref();
+            let elapsed = Domain::with(|domain| {
+                // It is one effect, whoever does nothing but such. And only one: a future that uses up the budget in each poll leaves none.
+                if first { effect::poll_effect_on(domain, cx, |cx| sleep.poll_on(domain, cx)) } else { sleep.poll_on(domain, cx) }
+            });
             match elapsed.expect("a scope was polled") {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => {

@@ -8,7 +8,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, join, select_biased};
 use matou_core::time::{Elapsed, Instant, now, sleep, timeout, timeout_at};
 use matou_core::{
-    Care, Exit, Orphans, Plain, Promise, ReportPlace, RunError, TaskId, TaskPool, ViolationKind, current_task, parallel, scope, spawn,
-    yield_now,
+    Care, Exit, Orphans, Plain, Promise, ReportPlace, RunError, TaskId, TaskPool, ViolationKind, await_all, current_task, parallel, scope,
+    spawn, yield_now,
 };
 use support::family::*;
 use support::leak::leak;
@@ -851,6 +851,37 @@ fn r47_a_timeout_whose_children_fail_gives_what_its_future_gives() {
         })
         .unwrap();
     });
+}
+
+/// As a task's is: some futures let go of what they hold when they are dropped, and not when they are ready.
+#[test]
+fn r47_what_the_destructor_at_a_normal_end_cancels_is_cancelled_and_what_it_drops_is_forgotten() {
+    fn ready<T: 'static>(held: T) -> impl Future<Output = ()> {
+        poll_fn(move |_| {
+            let _held = &held;
+            Poll::Ready(())
+        })
+    }
+    fn cancels() -> impl Future<Output = ()> {
+        ready(await_all(vec![spawn(pending::<()>())]))
+    }
+    fn drops() -> impl Future<Output = ()> {
+        let orphans = Orphans::new();
+        orphans.spawn(pending::<()>());
+        ready(orphans)
+    }
+    // Made when the scope is polled, so that the children are its own.
+    async fn within(scoped: bool, make: fn() -> Pin<Box<dyn Future<Output = ()>>>) {
+        let mut made = None;
+        let future = poll_fn(move |cx| made.get_or_insert_with(make).as_mut().poll(cx));
+        if scoped { scope(future).await } else { spawn(future).await.unwrap() }
+    }
+    for scoped in [false, true] {
+        let ended = go(0, 1, within(scoped, || Box::pin(cancels())));
+        assert!(ended.is_ok(), "{:?}", ended.err());
+        let ended = go(0, 1, within(scoped, || Box::pin(drops())));
+        assert!(matches!(ended, Err(RunError::Violation(_))), "{:?}", ended.err());
+    }
 }
 
 /// As a task's: what makes it is no code that could have awaited it.

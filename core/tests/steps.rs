@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -16,10 +16,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use matou_core::sync::Semaphore;
 use matou_core::time::{Elapsed, sleep, timeout};
-use matou_core::{Config, DomainId, Plain, Promise, Task, run, spawn, yield_now};
+use matou_core::{Config, DomainId, Plain, Promise, RunError, Task, hook, run, spawn, yield_now};
 use support::Threads;
 use support::probe::OnDrop;
 use support::script::Script;
+use support::watched::{Borrowed, Fault, Watched};
 
 const MANY: usize = 2_000;
 const QUANTA: usize = 64;
@@ -172,5 +173,63 @@ fn r36_a_timeout_is_over_though_its_future_uses_the_whole_budget() {
             Plain(timeout(Duration::from_nanos(1_000), busy).await)
         });
         assert_eq!(waited.unwrap(), Err(Elapsed), "with {quanta}");
+    }
+}
+
+#[test]
+fn r36_timeouts_that_are_over_at_once_leave_the_others_their_turn() {
+    run(&Threads::new(0), Config::new(), async {
+        let other = spawn(async {});
+        let mut turns = 0;
+        while !other.is_ended() && turns < 10_000 {
+            assert_eq!(timeout(Duration::ZERO, pending::<()>()).await, Err(Elapsed));
+            turns += 1;
+        }
+        assert!(turns < 10_000, "nobody else had a turn");
+        other.await.unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn r35_a_hook_that_uses_as_many_effects_keeps_no_task_from_running() {
+    run(&Threads::new(0), Config::new(), async {
+        let timer = spawn(sleep(Duration::from_secs(3600)));
+        yield_now().await;
+        let calls = Rc::new(Cell::new(0));
+        let hook = hook::add({
+            let calls = calls.clone();
+            move || {
+                calls.set(calls.get() + 1);
+                assert!(calls.get() < 1_000, "no task runs any more"); // It is removed then, and the test fails below.
+                let semaphore = Semaphore::new(1);
+                (0..QUANTA).for_each(|_| drop(semaphore.acquire().now_or_never()));
+            }
+        });
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!((10..100).contains(&calls.get()), "{} calls", calls.get());
+        drop(hook);
+        timer.cancel().await;
+    })
+    .unwrap();
+}
+
+/// It is the source's own code that would be called.
+#[test]
+fn r38_a_source_that_failed_is_asked_nothing_any_more() {
+    for panics in [false, true] {
+        let fault = if panics { Fault::SelectPanics(1) } else { Fault::SelectFails(1) };
+        let platform = Watched::new(0).fault(0, fault);
+        let ended = run(&Borrowed(&platform), Config::new(), async {
+            let _timer = spawn(sleep(Duration::from_secs(3600)));
+            let _family: Vec<_> = (0..MANY).map(|_| spawn(pending::<()>())).collect();
+            for _ in 0..4 * QUANTA {
+                yield_now().await;
+            }
+        });
+        assert!(matches!(ended, Err(RunError::Events(..))), "{:?}", ended.err());
+        assert_eq!(platform.asked_after_its_failure(), 0);
     }
 }

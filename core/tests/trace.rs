@@ -704,6 +704,38 @@ fn check(events: &[Event], seed: u64) {
     assert!(seed != 1 || ended.len() > 3, "the programs do something");
 }
 
+/// Whoever keeps what a task owns in the order of the events has it in that of its finalisers, the other way round.
+#[test]
+fn what_a_child_has_transferred_is_told_in_the_order_in_which_it_was_owned() {
+    let kept = Kept::new();
+    let ran = run(&Threads::new(0), Config::new().trace(kept), async {
+        let child = spawn(async {
+            for number in 0..3 {
+                let resource = Resource::new(number, |_| {});
+                resource.own().unwrap();
+                resource.transfer().unwrap();
+            }
+        });
+        child.await.unwrap();
+        Err::<(), _>("so that all are finalised")
+    });
+    assert!(matches!(ran, Err(RunError::Failed(_))));
+    let events = kept.take();
+    let of = |wanted: u8| {
+        events.iter().filter_map(move |event| match event.kind {
+            EventKind::Attach { resource, .. } if wanted == b'a' => Some(resource),
+            EventKind::Detach { resource, .. } if wanted == b'd' => Some(resource),
+            _ => None,
+        })
+    };
+    let (attached, mut detached): (Vec<_>, Vec<_>) = (of(b'a').collect(), of(b'd').collect());
+    assert_eq!((attached.len(), detached.len()), (6, 6));
+    assert_eq!(attached[..3], attached[3..], "handed up");
+    detached.drain(..3);
+    detached.reverse();
+    assert_eq!(detached, attached[3..]);
+}
+
 #[test]
 fn who_waits_with_one_waker_after_another_is_told_once() {
     let kept = Kept::new();

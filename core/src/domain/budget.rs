@@ -77,6 +77,14 @@ impl Domain {
         self.look_at.set(self.effects.get() + self.quanta);
     }
 
+    /// Calls foreign code between polls: hooks, wakers. What that does brings the next question to the event source no nearer: else no poll might come
+    /// between two of them.
+    pub(super) fn uncounted(&self, f: impl FnOnce(&Domain)) {
+        let before = self.effects.get();
+        f(self);
+        self.look_at.set(self.look_at.get() + (self.effects.get() - before));
+    }
+
     /// The effect just counted is pending: it did nothing yet.
     pub(crate) fn give_back_effect(&self) {
         if self.current.get().is_some() {

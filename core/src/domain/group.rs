@@ -52,6 +52,8 @@ pub(crate) struct Group {
     forgotten: Cell<Option<Child>>,
     /// It is a scope's, not that of an `Orphans`.
     is_scope: bool,
+    /// Of a scope: its future has ended, and is being dropped.
+    closing: Cell<bool>,
     /// The scope it was first used in (*Collected*).
     pub(crate) scope: Cell<Option<NonNull<Group>>>,
     links: Links<Group>,
@@ -86,6 +88,7 @@ impl Group {
             taken: List::new(),
             forgotten: Cell::new(None),
             is_scope,
+            closing: Cell::new(false),
             scope: Cell::new(None),
             links: Links::new(),
             collectors: List::new(),
@@ -106,6 +109,12 @@ impl Group {
     pub(crate) fn owner(&self) -> TaskRef {
         debug_assert!(!self.inert.get(), "a group without an owner has no children");
         self.owner
+    }
+
+    /// Whether a child that is made in it now is made by the destructor of a scope's future: it is to be cancelled, unpolled.
+    pub(crate) fn is_closing(&self) -> bool {
+        // SAFETY: *Collected*.
+        self.closing.get() || self.scope.get().is_some_and(|scope| unsafe { scope.as_ref() }.closing.get())
     }
 
     pub(crate) fn is_childless(&self) -> bool {
@@ -395,6 +404,7 @@ pub(crate) struct Frame {
     group: Cell<Option<NonNull<Group>>>,
     place: &'static Location<'static>,
     is_scope: bool,
+    closing: Cell<bool>,
     /// While this frame is the domain's: the one it is in.
     within: Cell<Option<NonNull<Frame>>>,
 }
@@ -402,12 +412,12 @@ pub(crate) struct Frame {
 impl Frame {
     /// A scope's.
     pub(crate) const fn scope(place: &'static Location<'static>) -> Self {
-        Frame { group: Cell::new(None), place, is_scope: true, within: Cell::new(None) }
+        Frame { group: Cell::new(None), place, is_scope: true, closing: Cell::new(false), within: Cell::new(None) }
     }
 
     /// That of an `Orphans` with this group, in what is being polled now.
     pub(crate) fn orphans(domain: &Domain, place: &'static Location<'static>, group: Option<NonNull<Group>>) -> Self {
-        Frame { group: Cell::new(group), place, is_scope: false, within: Cell::new(domain.scope.get()) }
+        Frame { group: Cell::new(group), place, is_scope: false, closing: Cell::new(false), within: Cell::new(domain.scope.get()) }
     }
 
     /// The group, if it was needed.
@@ -419,6 +429,8 @@ impl Frame {
     pub(crate) fn group(&self, domain: &Domain, owner: TaskRef) -> NonNull<Group> {
         self.group.get().unwrap_or_else(|| {
             let group = Group::new(domain, owner, self.place, self.is_scope);
+            // SAFETY: just made.
+            unsafe { group.as_ref() }.closing.set(self.closing.get());
             self.group.set(Some(group));
             if let Some(within) = self.within.get() {
                 // SAFETY: *Frame*: the scope is being polled. *Collected*: its handle exists, and the group was just made.
@@ -426,6 +438,15 @@ impl Frame {
             }
             group
         })
+    }
+
+    /// The scope's future has ended, and is dropped now.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        if let Some(group) = self.group.get() {
+            // SAFETY: *Grouped*: the scope has the handle.
+            unsafe { group.as_ref() }.closing.set(true);
+        }
     }
 
     /// Forgets the group.

@@ -197,7 +197,7 @@ impl Domain {
         self.trace(|| EventKind::Resume { task, point });
     }
 
-    /// Tells that a task became the owner of the first so many of its belongings, which are resources.
+    /// Tells that a task became the owner of the first so many of its belongings, which are resources, the first owned first.
     ///
     /// # Safety
     /// *Home*: this domain's task, which has not ended.
@@ -209,12 +209,15 @@ impl Domain {
         // SAFETY: *Home*, promised by the caller. *Linked*: a consumer has no current task, so it puts nothing in front of them and takes
         // none of them away.
         unsafe {
-            let header = task.as_ref();
-            let mut next = header.belongings.front();
+            let belongings = &task.as_ref().belongings;
+            let mut next = belongings.front();
+            for _ in 1..count {
+                next = next.and_then(|belonging| belongings.after(belonging));
+            }
             for _ in 0..count {
                 let Some(belonging) = next else { return };
-                self.trace_resource(true, header.id, belonging);
-                next = header.belongings.after(belonging);
+                self.trace_resource(true, task.as_ref().id, belonging);
+                next = belongings.before(belonging);
             }
         }
     }

@@ -67,6 +67,8 @@ pub struct Watched {
     ended: AtomicUsize,
     made: AtomicUsize,
     dropped: AtomicUsize,
+    /// How often a source that had failed was asked whether it is interrupted.
+    asked_in_vain: AtomicUsize,
 }
 
 impl Watched {
@@ -86,6 +88,7 @@ impl Watched {
             ended: AtomicUsize::new(0),
             made: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
+            asked_in_vain: AtomicUsize::new(0),
         }
     }
 
@@ -114,6 +117,11 @@ impl Watched {
         self.fell_asleep.notify_all();
     }
 
+    /// How often an event source was asked for anything after it had failed.
+    pub fn asked_after_its_failure(&self) -> usize {
+        self.asked_in_vain.load(Ordering::SeqCst)
+    }
+
     /// How often the domain asked its event source.
     pub fn selects(&self, domain: usize) -> usize {
         self.steps[domain].count(|step| !matches!(step, Step::Task(..)))
@@ -133,6 +141,7 @@ pub struct WatchedEvents<'a> {
     inner: ByHand,
     domain: usize,
     selects: usize,
+    failed: bool,
     platform: &'a Watched,
 }
 
@@ -152,6 +161,8 @@ impl Events for WatchedEvents<'_> {
     }
 
     fn select(&mut self, wait: Wait, cancelled: &[PointId], signals: &mut Signals<'_>) -> Result<(), &'static str> {
+        self.platform.asked_in_vain.fetch_add(usize::from(self.failed), Ordering::SeqCst);
+        self.failed = true; // Unless it is seen below that it has not.
         let step = if wait == Wait::No { Step::Look } else { Step::Sleep };
         self.platform.steps[self.domain].note(step);
         let number = self.selects;
@@ -169,6 +180,7 @@ impl Events for WatchedEvents<'_> {
                 _ => {}
             }
         }
+        self.failed = false;
         if wait == Wait::No {
             return self.inner.select(wait, cancelled, signals);
         }
@@ -180,6 +192,11 @@ impl Events for WatchedEvents<'_> {
         }
         self.platform.set_asleep(self.domain, false);
         result
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.platform.asked_in_vain.fetch_add(usize::from(self.failed), Ordering::SeqCst);
+        self.inner.is_interrupted()
     }
 }
 
@@ -214,7 +231,7 @@ impl<'a> Platform for Borrowed<'a> {
             self.0.flag.block();
         }
         self.0.made.fetch_add(1, Ordering::SeqCst);
-        Ok(WatchedEvents { inner: self.0.threads.events(domain)?, domain: number, selects: 0, platform: self.0 })
+        Ok(WatchedEvents { inner: self.0.threads.events(domain)?, domain: number, selects: 0, failed: false, platform: self.0 })
     }
 
     fn domains(&self, workers: usize, worker: &(dyn Fn(DomainId) + Sync), main: &mut dyn FnMut()) -> Result<(), &'static str> {

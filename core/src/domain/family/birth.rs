@@ -79,7 +79,7 @@ impl Domain {
         self.make_runnable(root);
     }
 
-    /// Links a new child to its parent. `false` if it was made by a destructor of a task that is closed: it is to be cancelled, unpolled.
+    /// Links a new child to its parent. `false` if it was made by a destructor of a task or a scope that is closed: it is to be cancelled, unpolled.
     #[inline]
     #[must_use]
     fn link(&self, child: TaskRef) -> bool {
@@ -87,6 +87,8 @@ impl Domain {
         // SAFETY: *Parent*: the child was just made here; its parent is the current task, or a group of its.
         unsafe {
             let header = child.as_ref();
+            #[cfg(feature = "alloc")]
+            let mut closing = false;
             let maker = match header.parent.kind() {
                 ParentKind::Nobody => return true,
                 ParentKind::Task(maker) => {
@@ -101,10 +103,13 @@ impl Domain {
                     if group.running.get().is_none() {
                         group.running.set(Some(child));
                     }
+                    closing = group.is_closing();
                     group.owner()
                 }
             };
             let closed = maker.as_ref().home_flags.has(home::CLOSED);
+            #[cfg(feature = "alloc")]
+            let closed = closed || closing;
             if closed {
                 header.parent_flags.set(parent::CANCELLED);
             }

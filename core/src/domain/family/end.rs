@@ -150,6 +150,7 @@ impl Domain {
             #[cfg(feature = "alloc")]
             // SAFETY: *Home*: the task is about to end.
             if !unsafe { task.as_ref() }.belongings.is_empty() {
+                self.count_step();
                 self.finalise(task);
             }
             next = self.end(task);
