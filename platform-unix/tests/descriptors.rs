@@ -7,16 +7,18 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSliceMut, PipeReader, PipeWriter, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
+use std::pin::pin;
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
 use futures_util::io::AsyncReadExt;
-use matou_unix::{Async, DomainId, FuturesIo, Task, await_all, call, spawn, time, yield_now};
+use matou_unix::{Async, DomainId, FuturesIo, Plain, Task, await_all, call, spawn, time, yield_now};
 use rustix::fs::{Mode, OFlags};
 use support::{Scratch, Setup, join, pattern, pattern_from};
 
@@ -38,6 +40,8 @@ everywhere! {
     r46_one_that_outlives_its_run
     replacing_the_descriptor
     a_datagram_socket_that_was_shut_down_gives_an_end
+    what_comes_before_an_end_is_read_before_it
+    a_reset_is_no_end
 }
 
 /// The system calls such a socket ready, and says of a read that does not block that it would.
@@ -518,4 +522,63 @@ mod linux {
             pidfd.readable().await // And still is.
         });
     }
+}
+
+/// A socket whose peer does something between two questions to the system.
+struct Meanwhile<F> {
+    socket: std::net::TcpStream,
+    /// When it is asked for its descriptor the so-manieth time, it happens.
+    left: Cell<u32>,
+    happens: F,
+}
+
+impl<F: Fn()> AsFd for Meanwhile<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.left.get() > 0 {
+            self.left.set(self.left.get() - 1);
+            if self.left.get() == 0 {
+                (self.happens)();
+            }
+        }
+        self.socket.as_fd()
+    }
+}
+
+/// What a read gives that was resumed for a byte which another read has taken. It has found nothing, and when the system is asked whether that was the end,
+/// `happens` has happened.
+fn read_while(setup: &Setup, happens: fn(std::net::TcpStream)) -> io::Result<Vec<u8>> {
+    let read = setup.run(0, async {
+        let listener = std::net::TcpListener::bind(support::any())?;
+        let mut far = std::net::TcpStream::connect(listener.local_addr()?)?;
+        let socket = listener.accept()?.0;
+        let sender = Cell::new(Some(far.try_clone()?));
+        let near = Async::new(Meanwhile { socket, left: Cell::new(0), happens: || happens(sender.take().unwrap()) })?;
+        let (mut one, mut other) = ([0; 16], [0; 16]);
+        let (mut first, mut second) = (pin!(near.read(&mut one)), Box::pin(near.read(&mut other)));
+        assert!(poll_immediate(first.as_mut()).await.is_none() && poll_immediate(second.as_mut()).await.is_none());
+        far.write_all(b"!")?;
+        drop(far);
+        assert_eq!(first.await?, 1);
+        near.get_ref().left.set(2); // For its own call, then for the question.
+        let read = second.as_mut().await;
+        drop(second);
+        io::Result::Ok(Plain(read.map(|length| other[..length].to_vec())))
+    });
+    read.0
+}
+
+fn what_comes_before_an_end_is_read_before_it(setup: &Setup) {
+    let read = read_while(setup, |mut far| {
+        far.write_all(b"meow").unwrap();
+        far.shutdown(Shutdown::Write).unwrap();
+    });
+    assert_eq!(read.unwrap(), b"meow");
+}
+
+fn a_reset_is_no_end(setup: &Setup) {
+    let read = read_while(setup, |far| {
+        rustix::net::sockopt::set_socket_linger(&far, Some(Duration::ZERO)).unwrap();
+        drop(far);
+    });
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

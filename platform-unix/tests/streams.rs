@@ -367,6 +367,14 @@ fn more_buffers_than_the_system_takes_at_once(setup: &Setup) {
             rest = &mut rest[read..];
         }
         assert!(got == sent);
+        // As many empty ones first are no end.
+        let bufs: Vec<_> = (0..1100).map(|_| &b""[..]).chain([&b"meow"[..]]).map(IoSlice::new).collect();
+        assert_eq!(other.write_vectored(&bufs).await?, 4);
+        let mut got = [0; 8];
+        let mut empty = [[0_u8; 0]; 1100];
+        let mut bufs: Vec<_> = empty.iter_mut().map(|buf| &mut buf[..]).chain([&mut got[..]]).map(IoSliceMut::new).collect();
+        assert_eq!(one.read_vectored(&mut bufs).await?, 4);
+        assert_eq!(&got[..4], b"meow");
         io::Result::Ok(())
     });
 }

@@ -79,9 +79,9 @@ impl Domain {
 
     /// Calls foreign code between polls: hooks, wakers. What that does brings the next question to the event source no nearer: else no poll might come
     /// between two of them.
-    pub(super) fn uncounted(&self, f: impl FnOnce(&Domain)) {
+    pub(super) fn uncounted(&self, f: impl FnOnce()) {
         let before = self.effects.get();
-        f(self);
+        f();
         self.look_at.set(self.look_at.get() + (self.effects.get() - before));
     }
 

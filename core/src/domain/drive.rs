@@ -230,7 +230,7 @@ impl<'a, E: Events> Driver<'a, E> {
     /// The first part of a step: what has arrived. Others may do anything between the two.
     pub(crate) fn attend(&self) {
         // First the hooks, as they may leave something to attend to.
-        self.domain.uncounted(Domain::call_hooks);
+        self.domain.call_hooks();
         self.attend_to_all();
         self.look_at_clock();
     }
@@ -242,7 +242,7 @@ impl<'a, E: Events> Driver<'a, E> {
                 && let Some(source) = self.source
             {
                 self.ask_source(source, Wait::No);
-                self.domain.uncounted(|_| self.wake_all());
+                self.wake_all();
             }
         });
     }
@@ -438,7 +438,7 @@ impl<'a, E: Events> Driver<'a, E> {
         self.ask_source(source, wait);
         // Nobody need ring any more.
         self.domain.attend_to_arrivals();
-        self.domain.uncounted(|_| self.wake_all());
+        self.wake_all();
     }
 
     #[inline]

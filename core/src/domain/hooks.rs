@@ -89,7 +89,7 @@ impl Domain {
     #[inline]
     pub(crate) fn call_hooks(&self) {
         if self.hooks.any.get() {
-            self.call_hooks_in_turn();
+            self.uncounted(|| self.call_hooks_in_turn());
         }
     }
 

@@ -423,7 +423,7 @@ impl Domain {
             // That is no foreign code.
             waker.wake();
         } else {
-            self.foreign(ReportPlace::Waker, || waker.wake());
+            self.uncounted(|| self.foreign(ReportPlace::Waker, || waker.wake()));
         }
     }
 

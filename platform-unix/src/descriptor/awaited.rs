@@ -301,7 +301,14 @@ where
             call.call(source, current)
         });
         if C::HIDES_ITS_END && result.is_none() && source.is_at_its_end(current, resumed, || has_ended(source)) {
-            return Some(call.end());
+            // Something may have come before the end, and after the call, or while that was known to find nothing.
+            return loop {
+                match call.call(source, current) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Some(call.end()),
+                    result => break Some(result),
+                }
+            };
         }
         result
     });

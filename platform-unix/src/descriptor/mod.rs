@@ -161,7 +161,8 @@ impl<T: AsFd> Async<T> {
     /// call comes at once.
     ///
     /// `f` must give `WouldBlock` only where the system has just said so of this descriptor: else the wait is for
-    /// news that may never come. After `Interrupted` it is called again without a wait.
+    /// news that may never come. After `Interrupted` it is called again without a wait. (A socket for datagrams that was shut down says so for ever, and is reported as
+    /// readable: [`read`](Async::read) knows.)
     ///
     /// ```
     /// # use matou_unix::Async;

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -88,21 +88,22 @@ impl Buffer {
 
     /// Brings the system's position to where it is for the user.
     fn settle(&mut self, mut file: &std::fs::File) -> io::Result<()> {
-        // A pipe has no position: what was read is kept for the next read.
-        if !self.unread().is_empty() && has_position(file)? {
-            // Where another handle has moved the shared position so that there is no way back, that is told once.
-            let back = self.unread().len() as i64;
-            self.next = self.bytes.len();
-            file.seek_relative(-back)?;
+        let back = self.unread().len() as u64;
+        if back == 0 {
+            return Ok(());
         }
-        Ok(())
+        match file.stream_position() {
+            // A pipe has no position: what was read is kept for the next read.
+            Err(error) if error.kind() == io::ErrorKind::NotSeekable => Ok(()),
+            // Nor has an `eventfd` or an `inotify`, which the system lets go back, and does nothing.
+            Ok(position) if position < back && !file.metadata()?.is_file() => Ok(()),
+            // Where another handle has moved the shared position so that there is no way back, that is told once.
+            _ => {
+                self.next = self.bytes.len();
+                file.seek_relative(-(back as i64))
+            }
+        }
     }
-}
-
-/// Whether the same bytes can be read again. It does not do to try: the system lets an `eventfd` or an `inotify` go back, and does nothing.
-fn has_position(file: &std::fs::File) -> io::Result<bool> {
-    let kind = file.metadata()?.file_type();
-    Ok(kind.is_file() || kind.is_block_device())
 }
 
 /// Interrupted by a signal, the call is made again.

@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer};
 
 use super::received::Received;
 use super::sys;
-use super::ways::{BUFFERS, IntoBuffer, IntoBuffers, IntoLent, Look};
+use super::ways::{IntoBuffer, IntoBuffers, IntoLent, Look, at_once};
 use crate::descriptor;
 use crate::descriptor::awaited::{self, Awaited, Holder, Plain, perform};
 use crate::descriptor::source::Source;
@@ -243,7 +243,7 @@ pub(crate) async fn write_vectored(holder: &impl Holder, bufs: &[IoSlice<'_>]) -
 /// The call that does.
 pub(crate) fn sending_vectored<T: AsFd>(bufs: &[IoSlice<'_>]) -> Plain<impl FnMut(&Source<T>) -> io::Result<usize>> {
     Plain::new(Direction::Write, move |source: &Source<T>| {
-        let bufs = &bufs[..bufs.len().min(BUFFERS)];
+        let bufs = &bufs[at_once(bufs)];
         let moved = rustix::net::sendmsg(source, bufs, &mut SendAncillaryBuffer::default(), sys::SEND)?;
         source.moved(Direction::Write, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)

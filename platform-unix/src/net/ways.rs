@@ -1,6 +1,7 @@
 //! The ways to read from a stream: where the bytes go.
 
 use std::io::{self, IoSliceMut};
+use std::ops::{Deref, Range};
 use std::os::fd::AsFd;
 
 use rustix::buffer::spare_capacity;
@@ -12,7 +13,13 @@ use crate::descriptor::source::Source;
 use crate::reactor::{self, Direction, DomainReactor};
 
 /// How many buffers a system call takes at most (`IOV_MAX`). A longer list is cut: more than that is another call's.
-pub(super) const BUFFERS: usize = 1024;
+const BUFFERS: usize = 1024;
+
+/// Which of them a system call takes, from the first that is not empty on.
+pub(super) fn at_once<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
+    let first = bufs.iter().position(|buf| !buf.is_empty()).unwrap_or(0);
+    first..bufs.len().min(first + BUFFERS)
+}
 
 /// Into a buffer of the caller's.
 pub(crate) struct IntoBuffer<'a>(pub(crate) &'a mut [u8]);
@@ -75,8 +82,8 @@ impl<T: AsFd> Call<Source<T>> for IntoBuffers<'_, '_> {
     }
 
     fn call(&mut self, source: &Source<T>, _current: Option<&DomainReactor>) -> io::Result<usize> {
-        let given = self.0.len().min(BUFFERS);
-        let bufs = &mut self.0[..given];
+        let given = at_once(self.0);
+        let bufs = &mut self.0[given];
         let moved = rustix::io::readv(source, bufs)?;
         source.moved(Direction::Read, moved, bufs.iter().map(|buf| buf.len()).sum());
         Ok(moved)

@@ -87,13 +87,11 @@ impl Domain {
         // SAFETY: *Parent*: the child was just made here; its parent is the current task, or a group of its.
         unsafe {
             let header = child.as_ref();
-            #[cfg(feature = "alloc")]
-            let mut closing = false;
-            let maker = match header.parent.kind() {
+            let closed = match header.parent.kind() {
                 ParentKind::Nobody => return true,
                 ParentKind::Task(maker) => {
                     maker.as_ref().children.push_back(child);
-                    maker
+                    maker.as_ref().home_flags.has(home::CLOSED)
                 }
                 #[cfg(feature = "alloc")]
                 ParentKind::Group(group) => {
@@ -103,13 +101,9 @@ impl Domain {
                     if group.running.get().is_none() {
                         group.running.set(Some(child));
                     }
-                    closing = group.is_closing();
-                    group.owner()
+                    group.is_closing() || group.owner().as_ref().home_flags.has(home::CLOSED)
                 }
             };
-            let closed = maker.as_ref().home_flags.has(home::CLOSED);
-            #[cfg(feature = "alloc")]
-            let closed = closed || closing;
             if closed {
                 header.parent_flags.set(parent::CANCELLED);
             }
