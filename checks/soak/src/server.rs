@@ -19,8 +19,8 @@ use rustix::process::{Pid, Signal, kill_process};
 const PATIENCE: Duration = Duration::from_secs(180);
 /// What it says in the second line of a tree for which a domain was too busy: not all tasks are in it.
 const IN_PART: &str = "matou: not every domain has answered";
-/// What else it may say: a task of a tree, and that it stops.
-const EXPECTED: [&str; 2] = [", made at ", "stopping: "];
+/// What else it may say: a task of a tree, that it stops, and that rude peers have taken all descriptors.
+const EXPECTED: [&str; 3] = [", made at ", "stopping: ", "out of descriptors"];
 
 /// Where the server listens.
 #[derive(Clone, Debug)]
