@@ -31,7 +31,7 @@ impl Context {
     }
 
     /// Descriptors have run out: says so, once.
-    pub(crate) fn is_short(&self) {
+    pub(crate) fn tell_shortage(&self) {
         if !self.short.swap(true, Ordering::Relaxed) {
             (self.warn)(
                 "out of descriptors: until connections end, new ones are turned away or wait; raise `ulimit -n`, or let fewer in with --max-connections",

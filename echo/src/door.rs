@@ -89,13 +89,13 @@ impl Door {
                 Ok(stream) => {
                     drop(stream);
                     self.context.counters().failed(Failure::Shed);
-                    self.context.is_short();
+                    self.context.tell_shortage();
                 }
                 Err(error) => match Trouble::of(&error) {
                     Trouble::Connection => self.context.counters().failed(Failure::of_error(&error)),
                     Trouble::Descriptors if self.reserve.give_up() => {}
                     Trouble::Descriptors => {
-                        self.context.is_short();
+                        self.context.tell_shortage();
                         time::sleep(REST).await;
                     }
                     Trouble::Unknown => {

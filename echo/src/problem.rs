@@ -17,6 +17,11 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// The system refused something.
+    pub(crate) fn refused(what: impl fmt::Display, error: &io::Error) -> Problem {
+        Problem::System(format!("{what}: {}", with_remedy(error)))
+    }
+
     /// 2 for usage, 1 for the system.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
@@ -32,13 +37,6 @@ impl fmt::Display for Problem {
             Problem::Usage(text) => write!(f, "{text} (see echo --help)"),
             Problem::System(text) => f.write_str(text),
         }
-    }
-}
-
-impl Problem {
-    /// The system refused something.
-    pub(crate) fn refused(what: impl fmt::Display, error: &io::Error) -> Problem {
-        Problem::System(format!("{what}: {}", with_remedy(error)))
     }
 }
 

@@ -196,31 +196,26 @@ where
 }
 
 macro_rules! socket {
-    ($Stream:ty, $stream:ident => $holder:expr) => {
+    ($Stream:ty, $holder:ident) => {
         impl Duplex for $Stream {
             fn poll_read(&self, turn: &mut Turn, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-                let $stream = self;
-                poll_call($holder, turn, cx, IntoBuffer(buf))
+                poll_call(self.$holder(), turn, cx, IntoBuffer(buf))
             }
 
             fn poll_read_vectored(&self, turn: &mut Turn, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
-                let $stream = self;
-                poll_call($holder, turn, cx, IntoBuffers(bufs))
+                poll_call(self.$holder(), turn, cx, IntoBuffers(bufs))
             }
 
             fn poll_write(&self, turn: &mut Turn, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                let $stream = self;
-                poll_call($holder, turn, cx, net::sending(buf))
+                poll_call(self.$holder(), turn, cx, net::sending(buf))
             }
 
             fn poll_write_vectored(&self, turn: &mut Turn, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-                let $stream = self;
-                poll_call($holder, turn, cx, net::sending_vectored(bufs))
+                poll_call(self.$holder(), turn, cx, net::sending_vectored(bufs))
             }
 
             fn end(&self, turn: &mut Turn) {
-                let $stream = self;
-                turn.0.end($holder);
+                turn.0.end(self.$holder());
             }
 
             fn close(&self) -> io::Result<()> {
@@ -234,10 +229,10 @@ macro_rules! socket {
     };
 }
 
-socket!(net::TcpStream, stream => stream.source());
-socket!(net::UnixStream, stream => stream.source());
-socket!(owned::TcpStream, stream => stream.resource());
-socket!(owned::UnixStream, stream => stream.resource());
+socket!(net::TcpStream, source);
+socket!(net::UnixStream, source);
+socket!(owned::TcpStream, resource);
+socket!(owned::UnixStream, resource);
 
 impl<T: AsFd> Duplex for Async<T> {
     fn poll_read(&self, turn: &mut Turn, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
